@@ -1,0 +1,44 @@
+# Everything a person types. `make` alone lists it.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: help run test check format schemas lock kafka
+
+help: ## what can be done here
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+$(STAMP): requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@test -x $(BIN)/python || { echo "making .venv"; $(PYTHON) -m venv .venv; }
+	@echo "installing the pinned requirements into .venv (about a minute, once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+run: $(STAMP) ## the whole pipeline on this machine, live; Ctrl-C ends it with the summary
+	@$(BIN)/python -m sandbox $(ARGS)
+
+test: $(STAMP) ## every test that needs nothing but this machine (and Kafka, where `make kafka` was run)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP) ## lint, format, types, layers, generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m schema json --check
+
+format: $(STAMP) ## mend what can be mended by itself
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+schemas: $(STAMP) ## write the JSON Schemas of the messages anew
+	$(BIN)/python -m schema json
+
+lock: $(STAMP) ## resolve the requirements anew, with hashes
+	$(BIN)/python -m pip install --quiet uv
+	for extra in "" "-dev"; do \
+	  CUSTOM="make lock" UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-emit-find-links pyproject.toml $${extra:+--extra sandbox --extra dev} -o requirements$$extra.txt; \
+	done

@@ -1,0 +1,1 @@
+"""Who says it: producers watch Horizon and publish balance events."""

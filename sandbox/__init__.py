@@ -1,0 +1,1 @@
+"""The whole world on one machine: for a first run and for tests."""

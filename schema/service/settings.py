@@ -1,0 +1,105 @@
+"""The environment, read once: frozen settings, every missing or malformed variable named in one error."""
+
+import sys
+from typing import Annotated, NoReturn, TypeVar
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from schema import balance_event, deposit_command, deposit_result
+from schema.stellar import Address, Asset, Malformed, Network, Stroops, parse_account_id, parse_address, parse_stroops
+
+EXIT_BAD_ENVIRONMENT = 2
+DEAD_LETTERS_TOPIC = "stellar.dead-letters"
+
+_S = TypeVar("_S", bound=BaseSettings)
+
+
+def _stroops(value: object) -> object:
+    """Amounts come as text like 10.5; a float never gets near them."""
+    return parse_stroops(value) if isinstance(value, str) else value
+
+
+def _addresses(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return frozenset(parse_address(part.strip()) for part in value.split(",") if part.strip())
+
+
+def _url_without_slash(value: str) -> str:
+    if not value.startswith(("http://", "https://")):
+        raise Malformed(value, expected="a URL that starts with http:// or https://")
+    return value.rstrip("/")
+
+
+Amount = Annotated[Stroops, BeforeValidator(_stroops), Field(ge=0)]
+Addresses = Annotated[frozenset[Address], NoDecode, BeforeValidator(_addresses)]
+AddressText = Annotated[str, AfterValidator(parse_address)]
+AccountText = Annotated[str, AfterValidator(parse_account_id)]
+Url = Annotated[str, AfterValidator(_url_without_slash)]
+
+
+class Settings(BaseSettings):
+    """What every settings class here is: read from the environment alone, frozen, empty means unset."""
+
+    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, extra="ignore", case_sensitive=False)
+
+
+class KafkaSettings(Settings):
+    """How to reach the brokers, and what the topics are called."""
+
+    kafka_bootstrap_servers: str
+    kafka_security_protocol: str = Field("PLAINTEXT", pattern="^(PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)$")
+    kafka_sasl_mechanism: str = Field("PLAIN", pattern="^(PLAIN|SCRAM-SHA-256|SCRAM-SHA-512)$")
+    kafka_sasl_username: str | None = None
+    kafka_sasl_password: str | None = Field(None, repr=False)
+    kafka_ssl_cafile: str | None = None
+    kafka_ssl_certfile: str | None = None
+    kafka_ssl_keyfile: str | None = None
+    balance_events_topic: str = balance_event.TOPIC
+    deposit_commands_topic: str = deposit_command.TOPIC
+    deposit_results_topic: str = deposit_result.TOPIC
+    dead_letters_topic: str = DEAD_LETTERS_TOPIC
+
+
+class ChainSettings(Settings):
+    """Which network and asset this installation is about."""
+
+    stellar_network: Network
+    asset_code: str = Field("USDC", pattern="^[A-Za-z0-9]{1,12}$")
+    asset_issuer: AccountText
+
+    @property
+    def asset(self) -> Asset:
+        return Asset.parse(f"{self.asset_code}:{self.asset_issuer}")
+
+
+class ServiceSettings(Settings):
+    """What every process has: a database, a port for health and metrics, a level for its logs."""
+
+    database_url: str = Field(repr=False, pattern="^postgres(ql)?://")
+    http_port: int = Field(0, ge=0, le=65_535)  # 0: a free one, said in the log
+    http_host: str = "127.0.0.1"
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
+    log_format: str = Field("json", pattern="^(json|console)$")
+
+
+def read_environment(settings: type[_S]) -> _S:
+    """Read the settings, or end the program with one message that names every variable at fault (exit code 2)."""
+    try:
+        return settings()
+    except ValidationError as error:
+        _refuse(settings, error)
+
+
+def _refuse(settings: type[BaseSettings], error: ValidationError) -> NoReturn:
+    lines = ["the environment is not complete:"]
+    for fault in error.errors():
+        variable = str(fault["loc"][0]).upper() if fault["loc"] else settings.__name__
+        if fault["type"] == "missing":
+            lines.append(f"  {variable} is not set")
+        else:
+            lines.append(f"  {variable}: {fault['msg'].removeprefix('Value error, ')}")
+    lines.append("docs/configuration.md lists every variable, its default and an example")
+    sys.stderr.write("\n".join(lines) + "\n")
+    sys.exit(EXIT_BAD_ENVIRONMENT)
