@@ -38,7 +38,8 @@ class Movement:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BalanceEvent:
     """The fact. `movements` holds every payment in ledgers after `movements_since` up to `ledger`; both are null when
-    the producer does not know. An absent trustline is balance 0, not authorized, with the observed ledger as its version.
+    the producer does not know. An absent trustline is balance 0, not authorized, with the observed ledger as its
+    version.
     """
 
     event_id: UUID

@@ -22,7 +22,7 @@ def command_id(wallet_id: UUID, caused_by: str) -> UUID:
 
 
 def snapshot_id(wallet_id: UUID, cause: str, at: datetime) -> UUID:
-    """The identity of a snapshot, a UUIDv8 that sorts by time: milliseconds, then a hash of the wallet and its cause."""
+    """The identity of a snapshot, a UUIDv8 that sorts by time: milliseconds, then a hash of wallet and cause."""
     delta = at - _EPOCH
     milliseconds = (delta.days * 86_400 + delta.seconds) * 1000 + delta.microseconds // 1000
     digest = hashlib.blake2b(wallet_id.bytes + cause.encode(), digest_size=10).digest()
