@@ -3,13 +3,10 @@
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import Final
 from uuid import UUID
 
 from schema.deposit_result import ResultStatus
-from schema.stellar import AccountId, Address, Asset, Ledger, Network, Stroops
-
-NOTHING: Final = Stroops(0)
+from schema.stellar import NOTHING, AccountId, Address, Asset, Ledger, Network, Stroops
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ Stroops = NewType("Stroops", int)
 Ledger = NewType("Ledger", int)  # a ledger's sequence number, 1 to 2**32 - 1
 Cursor = NewType("Cursor", str)  # a place in Horizon, opaque: compare for equality, hand it back, no arithmetic
 
+NOTHING: Final = Stroops(0)
 STROOPS_PER_UNIT: Final = 10_000_000
 STROOPS_MAX: Final = 2**63 - 1  # Stellar's own limit: amounts are int64
 LEDGER_MAX: Final = 2**32 - 1

@@ -1,0 +1,73 @@
+"""The consumer's environment, with the reason for each default."""
+
+from datetime import timedelta
+
+from pydantic import Field, model_validator
+
+from consumer.wallet import Policy
+from schema.service.settings import (
+    Addresses,
+    AddressText,
+    Amount,
+    ChainSettings,
+    KafkaSettings,
+    ServiceSettings,
+    Settings,
+)
+from schema.stellar import NOTHING, Address, Malformed
+
+
+class PolicySettings(Settings):
+    """The policy of a wallet that has none of its own. 0 for a maximum or a cap is no limit."""
+
+    auto_deposit_enabled: bool = False  # nobody's money moves unless somebody said so
+    auto_deposit_paused: bool = False
+    auto_deposit_min_deposit: Amount = NOTHING
+    auto_deposit_max_deposit: Amount = NOTHING
+    auto_deposit_daily_cap: Amount = NOTHING
+    auto_deposit_reserve: Amount = NOTHING
+    auto_deposit_deposit_existing: bool = False
+    auto_deposit_excluded_sources: Addresses = frozenset()
+    auto_deposit_vault_address: AddressText | None = None
+    auto_deposit_command_ttl_s: int = Field(300, ge=10, le=86_400)  # long enough for an executor's restart
+    auto_deposit_retry_delay_s: int = Field(30, ge=1, le=86_400)  # doubles with every failure in a row
+    auto_deposit_attempts_max: int = Field(5, ge=1, le=100)
+
+    @model_validator(mode="after")
+    def _maximum_reaches_minimum(self) -> "PolicySettings":
+        if 0 < self.auto_deposit_max_deposit < self.auto_deposit_min_deposit:
+            raise Malformed(
+                self.auto_deposit_max_deposit,
+                expected="stroops of at least AUTO_DEPOSIT_MIN_DEPOSIT, or 0 for no maximum",
+                field="AUTO_DEPOSIT_MAX_DEPOSIT",
+            )
+        return self
+
+    @property
+    def policy(self) -> Policy:
+        vault = self.auto_deposit_vault_address
+        return Policy(
+            enabled=self.auto_deposit_enabled,
+            paused=self.auto_deposit_paused,
+            min_deposit_stroops=self.auto_deposit_min_deposit,
+            max_deposit_stroops=self.auto_deposit_max_deposit,
+            daily_cap_stroops=self.auto_deposit_daily_cap,
+            reserve_stroops=self.auto_deposit_reserve,
+            deposit_existing=self.auto_deposit_deposit_existing,
+            excluded_sources=self.auto_deposit_excluded_sources,
+            vault_address=None if vault is None else Address(vault),
+            command_ttl=timedelta(seconds=self.auto_deposit_command_ttl_s),
+            retry_delay=timedelta(seconds=self.auto_deposit_retry_delay_s),
+            attempts_max=self.auto_deposit_attempts_max,
+        )
+
+
+class ConsumerSettings(PolicySettings, ChainSettings, KafkaSettings, ServiceSettings):
+    """Everything `python -m consumer` reads."""
+
+    consumer_group: str = "stellar-auto-deposit"
+    batch_events_max: int = Field(
+        2_000, ge=1, le=20_000
+    )  # one transaction; larger ones only hold locks longer
+    outbox_batch_max: int = Field(500, ge=1, le=10_000)
+    group_session_timeout_ms: int = Field(10_000, ge=1_000)  # how soon the others take over from one that died
