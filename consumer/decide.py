@@ -22,7 +22,7 @@ from consumer.settle import settle
 from consumer.wallet import CommandRecord, CommandStatus, Policy, WalletState
 from schema.balance_event import BalanceEvent
 from schema.identity import snapshot_id
-from schema.stellar import Stroops, format_stroops
+from schema.stellar import STROOPS_MAX, Stroops, format_stroops
 from schema.wire import format_time
 
 
@@ -102,7 +102,7 @@ def _apply(state: WalletState, fact: Fact, policy: Policy, verdict: Verdict) -> 
         balance_stroops=event.balance_stroops,
         ledger=event.ledger,
         authorized=event.authorized,
-        protected_stroops=Stroops(protected),
+        protected_stroops=Stroops(min(protected, STROOPS_MAX)),
         snapshot_id=snapshot.snapshot_id,
     )
     state, expired = _expire(state, event.observed_at)

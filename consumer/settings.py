@@ -66,8 +66,6 @@ class ConsumerSettings(PolicySettings, ChainSettings, KafkaSettings, ServiceSett
     """Everything `python -m consumer` reads."""
 
     consumer_group: str = "stellar-auto-deposit"
-    batch_events_max: int = Field(
-        2_000, ge=1, le=20_000
-    )  # one transaction; larger ones only hold locks longer
+    batch_events_max: int = Field(2_000, ge=1, le=20_000)  # one transaction; larger ones only hold locks longer
     outbox_batch_max: int = Field(500, ge=1, le=10_000)
     group_session_timeout_ms: int = Field(10_000, ge=1_000)  # how soon the others take over from one that died

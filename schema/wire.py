@@ -17,6 +17,8 @@ from schema import stellar
 from schema.stellar import Malformed
 
 JsonObject = dict[str, Any]
+_YEAR_MIN: Final = 2000
+_YEAR_MAX: Final = 2199  # far enough; adding a command's life to it stays a time
 SCHEMA_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -127,7 +129,7 @@ def parse_time(text: str) -> datetime:
         time = datetime.fromisoformat(text)
     except ValueError:
         time = None
-    if time is None or time.tzinfo is None:
+    if time is None or time.tzinfo is None or not _YEAR_MIN <= time.year <= _YEAR_MAX:
         raise Malformed(text, expected="a time like 2026-01-31T12:00:00Z")
     return time.astimezone(UTC)
 
@@ -175,8 +177,8 @@ def text(*, characters_max: int) -> Kind:
     """Free text of one character or more."""
 
     def parse(value: str) -> str:
-        if not 1 <= len(value) <= characters_max:
-            raise Malformed(value, expected=f"text of 1 to {characters_max} characters")
+        if not 1 <= len(value) <= characters_max or "\0" in value:
+            raise Malformed(value, expected=f"text of 1 to {characters_max} characters, none of them NUL")
         return value
 
     return _text_kind(parse, minLength=1, maxLength=characters_max)

@@ -1,0 +1,188 @@
+"""The consumer's only way to PostgreSQL: a batch in, one transaction; and the outbox's rows out."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, time
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+
+from consumer import rows
+from consumer.batch import Wallets, Writes, decide_batch, decide_due, without_deposits
+from consumer.records import Arrived
+from consumer.wallet import Policy
+from schema.balance_event import BalanceEvent
+from schema.deposit_result import DepositResult
+from schema.identity import command_id
+from schema.service.database import load_queries, transaction
+from schema.stellar import Asset, Network
+
+QUERIES: Final = load_queries(Path(__file__).with_name("queries.sql"))
+
+# What the database will not take, however often it is tried: the record is to be kept apart, the rest goes on.
+REFUSED: Final = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError)
+
+
+class Unsent:
+    """What the relay holds the lock for: rows not yet published, and the marks to set once they are."""
+
+    def __init__(self, connection: asyncpg.Connection, commands: list[rows.Row], dead_letters: list[rows.Row]) -> None:
+        self._connection = connection
+        self.commands = commands
+        self.dead_letters = dead_letters
+
+    async def mark_sent(self, at: datetime) -> None:
+        """Only after the broker's ack of every one of them."""
+        for query, ids in (
+            ("mark_commands_sent", [row["command_id"] for row in self.commands]),
+            ("mark_dead_letters_sent", [row["id"] for row in self.dead_letters]),
+        ):
+            if ids:
+                await self._connection.execute(QUERIES[query], ids, at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """All SQL of the consumer. Every method is one transaction, or nothing happened."""
+
+    pool: asyncpg.Pool
+    network: Network
+    asset: Asset
+    default_policy: Policy
+
+    async def record(self, arrived: Sequence[Arrived]) -> Writes:
+        """Lock the wallets in id order, decide in arrival order, write, commit.
+
+        Replaying a batch whose commit succeeded writes nothing: versions and endings are compared under the lock.
+        Raises one of REFUSED when the database will not take it, one of TRANSIENT when it should be tried again.
+        """
+        events = [each.message for each in arrived if isinstance(each.message, BalanceEvent)]
+        results = [each.message for each in arrived if isinstance(each.message, DepositResult)]
+        async with transaction(self.pool) as connection:
+            wallets = await self._lock(connection, events, results)
+            now = await connection.fetchval("select clock_timestamp()")
+            wallets = await self._with_commands(connection, wallets, events, results, now)
+            writes = decide_batch(arrived, wallets, now)
+            await _write(connection, writes)
+        return writes
+
+    async def wake_due(self, *, wallets_max: int) -> Writes:
+        """Give every wallet whose wait is over its input."""
+        async with transaction(self.pool) as connection:
+            found = await connection.fetch(QUERIES["lock_due_wallets"], self.network, wallets_max)
+            if not found:
+                return Writes()
+            now = await connection.fetchval("select clock_timestamp()")
+            wallets = await self._with_commands(connection, await self._wallets(connection, found, []), [], [], now)
+            writes = decide_due(wallets, now)
+            await _write(connection, writes)
+        return writes
+
+    async def request_reads_of_expired(self, *, wallets_max: int) -> int:
+        """Ask the producers to read the wallets with commands past their time; how many were asked for."""
+        done: str = await self.pool.execute(QUERIES["request_reads_of_expired"], wallets_max)
+        return int(done.rpartition(" ")[2])
+
+    @asynccontextmanager
+    async def unsent(self, *, rows_max: int) -> AsyncIterator[Unsent | None]:
+        """What is to be published, under the relay's lock; None when another relay holds it."""
+        async with transaction(self.pool) as connection:
+            if not await connection.fetchval(QUERIES["lock_outbox"]):
+                yield None
+                return
+            commands = await connection.fetch(QUERIES["unsent_commands"], rows_max)
+            dead_letters = await connection.fetch(QUERIES["unsent_dead_letters"], rows_max)
+            yield Unsent(connection, commands, dead_letters)
+
+    async def _lock(
+        self, connection: asyncpg.Connection, events: list[BalanceEvent], results: list[DepositResult]
+    ) -> Wallets:
+        owners: list[Any] = []
+        if results:
+            ids = list({result.command_id for result in results})
+            owners = await connection.fetch(QUERIES["wallets_of_commands"], ids)
+        accounts = list({event.account_id for event in events})
+        found = []
+        if accounts or owners:
+            wallet_ids = [row["wallet_id"] for row in owners]
+            found = await connection.fetch(QUERIES["lock_wallets"], self.network, accounts, wallet_ids)
+        return await self._wallets(connection, found, owners)
+
+    async def _wallets(self, connection: asyncpg.Connection, found: Iterable[rows.Row], owners: list[Any]) -> Wallets:
+        """Their states and policies. A command whose wallet is gone, or is of another account now, stands alone."""
+        states = {row["id"]: rows.wallet_state(row, network=self.network, asset=self.asset) for row in found}
+        by_account = {state.account_id: wallet_id for wallet_id, state in states.items()}
+        policies = dict.fromkeys(states, self.default_policy)
+        if states:
+            for row in await connection.fetch(QUERIES["policies"], list(states)):
+                policies[row["wallet_id"]] = rows.policy(row, self.default_policy)
+        by_command, deleted = {}, set()
+        for row in owners:
+            key, owner = row["command_id"], states.get(row["wallet_id"])
+            if owner is not None and owner.account_id == row["account_id"]:
+                key = row["wallet_id"]
+            else:
+                states[key] = rows.deleted_wallet_state(row, network=self.network, asset=self.asset)
+                policies[key] = without_deposits(self.default_policy)
+                deleted.add(key)
+            by_command[row["command_id"]] = key
+        return Wallets(
+            states=states, policies=policies, by_account=by_account, by_command=by_command, deleted=frozenset(deleted)
+        )
+
+    async def _with_commands(
+        self,
+        connection: asyncpg.Connection,
+        wallets: Wallets,
+        events: list[BalanceEvent],
+        results: list[DepositResult],
+        now: datetime,
+    ) -> Wallets:
+        """The states with their commands. Read after the locks, so that nothing another consumer decided is missing."""
+        states = wallets.states
+        if not states:
+            return wallets
+        spoken_of = {result.command_id for result in results} | _candidates(wallets, events)
+        commands = rows.commands_by_wallet(
+            await connection.fetch(
+                QUERIES["commands"],
+                [state.wallet_id for state in states.values()],
+                [state.ledger or 0 for state in states.values()],
+                [state.account_id for state in states.values()],
+                list(spoken_of),
+            ),
+            standing_alone=wallets.deleted,
+        )
+        capped = [wallet_id for wallet_id in wallets.states if wallets.policies[wallet_id].daily_cap_stroops]
+        issued = {}
+        if capped:
+            first_day = datetime.combine(now.astimezone(UTC).date(), time(), tzinfo=UTC)
+            issued = rows.issued_by_wallet(await connection.fetch(QUERIES["issued_by_day"], capped, first_day))
+        for key in commands.keys() | issued.keys():
+            states[key] = replace(states[key], commands=commands.get(key, ()), issued=issued.get(key, ()))
+        return wallets
+
+
+def _candidates(wallets: Wallets, events: list[BalanceEvent]) -> set[UUID]:
+    """The ids of commands these facts may have caused already, before a state was put back by hand."""
+    return {
+        command_id(wallets.by_account[event.account_id], str(event.event_id))
+        for event in events
+        if event.account_id in wallets.by_account
+    }
+
+
+async def _write(connection: asyncpg.Connection, writes: Writes) -> None:
+    states = [writes.states[wallet_id] for wallet_id in sorted(writes.states)]
+    for query, columns in (
+        ("insert_snapshots", rows.snapshot_columns(writes.snapshots)),
+        ("update_wallets", rows.wallet_columns(states)),
+        ("insert_commands", rows.command_columns(writes.commands)),
+        ("end_commands", rows.ending_columns(list(writes.endings.values()))),  # after: one may begin and end in a batch
+        ("insert_dead_letters", rows.dead_letter_columns(writes.dead_letters)),
+    ):
+        if columns[0]:
+            await connection.execute(QUERIES[query], *columns)
