@@ -20,7 +20,7 @@ from schema.stellar import AccountId
 
 @dataclass(slots=True)
 class Wallets:
-    """The batch's wallets under their locks, by account and by command. A command whose wallet was deleted stands alone:
+    """The batch's wallets under their locks, by account and by command. A command whose wallet is gone stands alone:
     its own id is the key, and its policy forbids everything.
     """
 

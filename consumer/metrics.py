@@ -1,0 +1,31 @@
+"""Every metric of the consumer, by name and meaning."""
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+REGISTRY: Final = CollectorRegistry()
+
+INPUTS: Final = Counter(
+    "consumer_inputs",
+    "What became of each input: recorded, duplicate, ...",
+    ["verdict"],
+    registry=REGISTRY,
+)
+DEAD_LETTERS: Final = Counter(
+    "consumer_dead_letters", "Records refused and kept. Any increase wants a person.", ["reason"], registry=REGISTRY
+)
+COMMANDS: Final = Counter("consumer_deposit_commands", "Deposit commands decided.", registry=REGISTRY)
+SNAPSHOTS: Final = Counter("consumer_snapshots", "Snapshots written.", registry=REGISTRY)
+BATCH_SECONDS: Final = Histogram("consumer_batch_seconds", "One batch: lock, decide, write, commit.", registry=REGISTRY)
+BATCH_RECORDS: Final = Histogram(
+    "consumer_batch_records", "Records in a batch.", buckets=(1, 10, 100, 500, 1000, 2000, 5000), registry=REGISTRY
+)
+SENT: Final = Counter("consumer_outbox_sent", "Rows published and acked.", ["what"], registry=REGISTRY)
+SEND_FAILURES: Final = Counter("consumer_outbox_failures", "Rounds of the relay without an ack.", registry=REGISTRY)
+READS_REQUESTED: Final = Counter(
+    "consumer_reads_requested",
+    "Wallets with an expired command, to be read.",
+    registry=REGISTRY,
+)
+LAG: Final = Gauge("consumer_lag_records", "Records not yet taken in, of the partitions held.", registry=REGISTRY)

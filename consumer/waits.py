@@ -1,0 +1,55 @@
+"""Two small loops for what time brings: wallets whose wait is over, and commands that are past theirs."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+import structlog
+
+from consumer import metrics
+from consumer.batch import Writes
+from consumer.store import Store
+from schema.service.database import TRANSIENT
+
+log = structlog.get_logger(__name__)
+
+DUE_EVERY_S: Final = 0.5
+EXPIRED_EVERY_S: Final = 5.0  # also the pace at which one wallet is read again until chain time has passed the bound
+WALLETS_MAX: Final = 500
+
+
+async def wake_due_wallets(store: Store, on_recorded: Callable[[Writes], None], stopping: asyncio.Event) -> None:
+    """Give the wallets that are due their input, in batches, until told to stop."""
+    while not stopping.is_set():
+        woken = 0
+        try:
+            writes = await store.wake_due(wallets_max=WALLETS_MAX)
+        except TRANSIENT as error:
+            log.warning("due wallets wait, the database is away", error=repr(error)[:300])
+        else:
+            woken = writes.counts.total()
+            metrics.COMMANDS.inc(len(writes.commands))
+            if woken:
+                on_recorded(writes)
+        if woken < WALLETS_MAX:
+            await _wait(stopping, DUE_EVERY_S)
+
+
+async def have_expired_read(store: Store, stopping: asyncio.Event) -> None:
+    """Ask for a read of every wallet with a command past its time, until told to stop."""
+    while not stopping.is_set():
+        try:
+            asked = await store.request_reads_of_expired(wallets_max=WALLETS_MAX)
+        except TRANSIENT as error:
+            log.warning("expired commands wait, the database is away", error=repr(error)[:300])
+        else:
+            if asked:
+                metrics.READS_REQUESTED.inc(asked)
+                log.info("asked for reads of wallets with expired commands", wallets=asked)
+        await _wait(stopping, EXPIRED_EVERY_S)
+
+
+async def _wait(stopping: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stopping.wait(), seconds)
