@@ -1,6 +1,7 @@
 """`python -m consumer`: records balance events, emits deposit commands, takes in their results."""
 
 import asyncio
+import contextlib
 import sys
 
 import structlog
@@ -20,7 +21,8 @@ def consume() -> None:
     settings = read_environment(ConsumerSettings)
     logs.configure(level=settings.log_level, log_format=settings.log_format)
     try:
-        asyncio.run(service.run(settings))
+        with contextlib.suppress(asyncio.CancelledError):
+            asyncio.run(service.run(settings))
     except Exception:  # noqa: BLE001 - the last place that can say it
         structlog.get_logger(__name__).exception("a bug: the consumer stops, restart it and report this")
         sys.exit(1)

@@ -1,7 +1,7 @@
 """The relay: rows that wait in the outbox go to Kafka as they are; the broker's ack comes first, the mark after it.
 
-What may repeat: a command whose mark was lost is sent again, with the same id and the same bytes. What cannot happen: two
-contents under one id, or a wallet's commands out of order from one relay at a time.
+What may repeat: a command whose mark was lost is sent again, with the same id and the same bytes. What cannot happen:
+two contents under one id, or a wallet's commands out of order.
 """
 
 import asyncio
@@ -81,6 +81,8 @@ class Outbox:
             self._awake.clear()
             sent = await self._round(producer)
             if sent is None:
+                if stopping.is_set():
+                    return
                 await asyncio.sleep(LOCKED_RETRY_S)  # another relay is at it: what we came for may not be in its round
                 continue
             if sent == 0:

@@ -22,14 +22,14 @@ from schema.service.database import open_pool
 log = structlog.get_logger(__name__)
 
 CLIENT_ID: Final = "stellar-consumer"
+STOP_TIMEOUT_S: Final = 15.0
 CONNECTIONS_MAX: Final = 5  # the loop, the relay, the two waits, and one to spare
 
 
 async def run(settings: ConsumerSettings) -> None:
     """Everything `python -m consumer` does. Returns after SIGTERM or SIGINT, with the batch in hand finished."""
     stopping = asyncio.Event()
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(signal_number, stopping.set)
+    _stop_on_signals(stopping)
     troubles = {"database": "not connected yet"}
     parts: list[Loop | Outbox] = []
 
@@ -87,3 +87,16 @@ async def run(settings: ConsumerSettings) -> None:
         pool.terminate()
         await page.cleanup()
         log.info("consumer has stopped")
+
+
+def _stop_on_signals(stopping: asyncio.Event) -> None:
+    """A signal asks for the end; when a part still waits for a broker or database that is away, it is cut short."""
+    events, this = asyncio.get_running_loop(), asyncio.current_task()
+
+    def stop() -> None:
+        stopping.set()
+        if this is not None:
+            events.call_later(STOP_TIMEOUT_S, this.cancel)
+
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        events.add_signal_handler(signal_number, stop)
