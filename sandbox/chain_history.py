@@ -112,6 +112,14 @@ class History:
     def latest_ledger(self) -> int:
         return self.ledgers[-1]
 
+    def header_up_to(self, ledger: int) -> LedgerHeader:
+        """The newest ledger that is not after this one, or the elder one."""
+        return self.headers[self.ledgers[max(0, bisect_right(self.ledgers, ledger) - 1)]]
+
+    def knows(self, account: str) -> bool:
+        """Whether the account appears in the history that is kept."""
+        return account in self._by_account[Kind.OPERATIONS] or account in self._effects_by_account
+
     def append(self, header: LedgerHeader, transactions: Sequence[Transaction], entries: Sequence[Entry]) -> None:
         """Add a closed ledger, whole."""
         self.headers[header.sequence] = header
