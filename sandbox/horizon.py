@@ -27,7 +27,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Horizon:
     """The server. `async with Horizon(chain, people) as horizon:` serves until the block ends."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a server is made of
         self,
         chain: Chain,
         people: Cast,
@@ -116,8 +116,7 @@ class Horizon:
             headers = {"Content-Type": CONTENT_TYPE, **problem.headers}
             response = web.Response(status=problem.status, body=problem.body, headers=headers)
         except web.HTTPException:
-            problem = not_found()
-            response = web.Response(status=404, body=problem.body, headers={"Content-Type": CONTENT_TYPE})
+            response = web.Response(status=404, body=not_found().body, headers={"Content-Type": CONTENT_TYPE})
         if response.prepared:
             return response
         response.headers.update(self._instance.budget.headers())

@@ -195,9 +195,7 @@ def _values(kind: type, fields: JsonObject) -> JsonObject:
         value = fields[each.name]
         if each.name.endswith("stroops"):
             value = parse_stroops(value)
-        elif each.type in (Asset, Asset | None) or (
-            isinstance(each.type, types.UnionType) and Asset in get_args(each.type)
-        ):
+        elif each.type in (Asset, Asset | None):
             value = _asset(value)
         elif each.name == "changes":
             value = tuple(AssetChange(**_values(AssetChange, change)) for change in value)

@@ -90,7 +90,7 @@ def span(query: PageQuery, *, elder_ledger: int, latest_ledger: int) -> tuple[Sp
 def assemble(
     records: Iterable[bytes], query: PageQuery, *, here: str, tokens: tuple[str, str] | None, extra: dict[str, str]
 ) -> bytes:
-    """The page: links to itself, the next and the previous one, and the records. `tokens` are the first and the last."""
+    """The page: links to itself, the next and the previous, and the records. `tokens`: of the first and the last."""
     first, last = tokens or (query.cursor, query.cursor)
     inverted = "asc" if query.descending else "desc"
 

@@ -11,7 +11,7 @@ CONTENT_TYPE: Final = "application/problem+json; charset=utf-8"
 class Problem(Exception):
     """An answer that is not the one asked for."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a problem has these parts
         self,
         status: int,
         type_: str,

@@ -94,7 +94,7 @@ def _described(operation: Operation, entry: Entry) -> tuple[str, int, JsonObject
             fields = {"balance_id": operation.balance_id, "claimant": operation.source}
             return "claim_claimable_balance", 15, fields
         case CrossOffer():
-            fields = {
+            offer: JsonObject = {
                 "amount": format_stroops(operation.sold_stroops),
                 "price": format_stroops(operation.bought_stroops * 10_000_000 // operation.sold_stroops),
                 "price_r": {"n": int(operation.bought_stroops), "d": int(operation.sold_stroops)},
@@ -102,7 +102,7 @@ def _described(operation: Operation, entry: Entry) -> tuple[str, int, JsonObject
                 **asset_fields(operation.sold, "selling_"),
                 "offer_id": "0",
             }
-            return "manage_sell_offer", 3, fields
+            return "manage_sell_offer", 3, offer
         case Recorded():
             raise AssertionError(entry)
 

@@ -17,7 +17,7 @@ from sandbox.horizon_records import JsonObject, dump, effect_record, ledger_reco
 from schema.stellar import Asset, Malformed, parse_account_id
 
 HAL = "application/hal+json; charset=utf-8"
-FAULT: web.RequestKey[Fault | None] = web.RequestKey("fault", Fault)  # type: ignore[arg-type]
+FAULT: web.RequestKey[Fault | None] = web.RequestKey("fault", Fault)
 _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 

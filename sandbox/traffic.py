@@ -131,7 +131,7 @@ def _withdrawal(people: Cast, rng: random.Random) -> Action:
 
 
 def _spend(people: Cast, rng: random.Random) -> Action:
-    """The fee and the sequence number are a payer's, as owners with a fee sponsor do it: no race with the executor's."""
+    """The fee and the sequence number are a payer's, so that this does not race with the executor's transactions."""
     payer = _payer(people, rng)
     spent = _payment(_wallet(people, rng), payer, people.asset, Stroops(rng.randint(1, AMOUNT_STROOPS_MAX // 4)))
     return Action(operations=spent.operations, source=payer)
