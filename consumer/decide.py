@@ -144,7 +144,7 @@ def _expire(state: WalletState, observed_at: datetime) -> tuple[WalletState, tup
 def _decide_due(state: WalletState, due: Due, policy: Policy) -> Outcome:
     if state.due_at is None or state.due_at > due.at:
         return Outcome(state=state, verdict=Verdict.NOT_DUE)
-    caused_by = f"due:{state.wallet_id}:{format_time(state.due_at)}"
+    caused_by = f"due:{state.wallet_id}:{format_time(due.at)}"
     outcome = Outcome(state=replace(state, due_at=None), verdict=Verdict.DUE)
     return deposit(outcome, policy, triggered=True, caused_by=caused_by, at=due.at)
 

@@ -1,5 +1,6 @@
 """Short ways to say a wallet, a policy and what happens to it; amounts are whole units in these tests' words."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,10 +9,11 @@ from uuid import UUID
 from consumer.decide import decide
 from consumer.inputs import Due, Fact, Result
 from consumer.outcome import Outcome
-from consumer.wallet import Policy, WalletState
+from consumer.wallet import CommandRecord, CommandStatus, Policy, WalletState
 from schema.balance_event import BalanceEvent, Movement, SnapshotType, fact
 from schema.deposit_command import DepositCommand
 from schema.deposit_result import DepositResult, ResultError, ResultStatus
+from schema.identity import command_id
 from schema.stellar import (
     STROOPS_PER_UNIT,
     Address,
@@ -105,6 +107,7 @@ class World:
         self.policy = replace(policy, **changed)
         self.commands: list[DepositCommand] = []
         self.outcomes: list[Outcome] = []
+        self._records: dict[UUID, CommandRecord] = {}
         self.state = WalletState(
             wallet_id=WALLET_ID,
             user_id=USER_ID,
@@ -164,9 +167,23 @@ class World:
         """What was commanded so far, in units."""
         return [command.amount_stroops / STROOPS_PER_UNIT for command in self.commands]
 
+    def _on_record(self, given: Fact | Result | Due) -> Iterator[CommandRecord]:
+        """What the store loads of the commands: those that still count, and those that the input may speak of."""
+        spoken_of = {given.result.command_id} if isinstance(given, Result) else set()
+        if isinstance(given, Fact):
+            spoken_of = {command_id(WALLET_ID, str(given.event.event_id))}
+        for command in self._records.values():
+            settles_later = command.status is CommandStatus.SUCCEEDED and (
+                (command.settled_ledger or 0) > (self.state.ledger or 0)
+            )
+            if command.is_open or settles_later or command.command_id in spoken_of:
+                yield command
+
     def _take(self, given: Fact | Result | Due) -> Outcome:
-        outcome = decide(self.state, given, self.policy)
+        state = replace(self.state, commands=tuple(self._on_record(given)))
+        outcome = decide(state, given, self.policy)
         self.state = outcome.state
+        self._records |= {command.command_id: command for command in outcome.state.commands}
         self.outcomes.append(outcome)
         if outcome.command is not None:
             self.commands.append(outcome.command)
