@@ -1,15 +1,50 @@
 """Kafka clients with the settings our promises need: acks from every replica, no duplicates of our own, deadlines."""
 
+import asyncio
 import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
+import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from aiokafka.helpers import create_ssl_context
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.structs import RecordMetadata
 
 from schema.service.settings import KafkaSettings
 
+log = structlog.get_logger(__name__)
+
 MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024  # a fact after a long outage carries every movement: about 270 bytes each
+BATCH_BYTES_MAX: Final = MESSAGE_BYTES_MAX + 64 * 1024  # with the batch's header and what lz4 adds to dense bytes
 REQUEST_TIMEOUT_MS: Final = 10_000
+_LINGER_BATCH_BYTES: Final = 128 * 1024  # 64,000 records/s where aiokafka's own 16 KiB give 25,000
+_FETCH_WAIT_MS: Final = 50  # the embedded broker sits a fetch out even when a record comes; a real one answers at once
+_ABANDON_STEP_S: Final = 0.5
+
+
+class Undelivered(Exception):
+    """Not every record was acked in time. Transient: stop this producer, make another, send them all again."""
+
+
+class TooLarge(Exception):
+    """The record at `index` is larger than the client or the topic takes, now and for ever; the others may be sent."""
+
+    def __init__(self, index: int, reason: str) -> None:
+        super().__init__(f"record {index}: {reason}")
+        self.index = index
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One record to send."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    headers: Sequence[tuple[str, bytes]] = ()
 
 
 def connection(settings: KafkaSettings) -> dict[str, Any]:
@@ -26,7 +61,7 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
 
 
 def producer(settings: KafkaSettings, *, client_id: str) -> AIOKafkaProducer:
-    """An idempotent producer that waits for every replica's ack. Put a deadline around each send and around stop()."""
+    """An idempotent producer that waits for every replica's ack. Use it through send_all() and stop()."""
     return AIOKafkaProducer(
         **connection(settings),
         client_id=client_id,
@@ -34,6 +69,7 @@ def producer(settings: KafkaSettings, *, client_id: str) -> AIOKafkaProducer:
         enable_idempotence=True,
         compression_type="lz4",
         linger_ms=0,
+        max_batch_size=_LINGER_BATCH_BYTES,
         max_request_size=MESSAGE_BYTES_MAX,
     )
 
@@ -42,17 +78,74 @@ def consumer(
     settings: KafkaSettings, *topics: str, client_id: str, group_id: str | None, **options: Any
 ) -> AIOKafkaConsumer:
     """A consumer that commits only what it is told to, from the earliest record on."""
+    defaults = {
+        "enable_auto_commit": False,
+        "auto_offset_reset": "earliest",
+        "max_partition_fetch_bytes": MESSAGE_BYTES_MAX,
+        "fetch_max_bytes": 4 * MESSAGE_BYTES_MAX,
+        "fetch_max_wait_ms": _FETCH_WAIT_MS,
+    }
     return AIOKafkaConsumer(
-        *topics,
-        **connection(settings),
-        client_id=client_id,
-        group_id=group_id,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        max_partition_fetch_bytes=MESSAGE_BYTES_MAX,
-        fetch_max_bytes=4 * MESSAGE_BYTES_MAX,
-        **options,
+        *topics, **connection(settings), client_id=client_id, group_id=group_id, **{**defaults, **options}
     )
+
+
+async def send_all(producer: AIOKafkaProducer, records: Sequence[Record], *, deadline_s: float) -> list[RecordMetadata]:
+    """Send in this order and return when every record is acked, with their places.
+
+    TooLarge names a record that will never be taken; where the client can tell, none of the others is sent either.
+    Undelivered after `deadline_s` or a refusal: some are written, and some may yet be until stop(). By itself aiokafka
+    would try for ever, for an idempotent batch never expires.
+    """
+    for index, record in enumerate(records):
+        size = DefaultRecordBatchBuilder.estimate_size_in_bytes(record.key, record.value, record.headers)
+        if size > MESSAGE_BYTES_MAX:
+            raise TooLarge(index, f"{size} bytes are more than {MESSAGE_BYTES_MAX}")
+    acks: list[asyncio.Future[RecordMetadata]] = []
+    try:
+        async with asyncio.timeout(deadline_s):
+            for record in records:
+                acks.append(  # noqa: PERF401 - what was begun must be known when it ends half way
+                    await producer.send(record.topic, record.value, record.key, headers=list(record.headers))
+                )
+            return await asyncio.gather(*acks)
+    except (KafkaError, TimeoutError) as error:
+        raise _failure(acks, error, f"of {len(records)} records within {deadline_s} s") from error
+    finally:
+        for ack in acks:
+            ack.cancel()  # nobody will ask for it any more
+
+
+def _failure(acks: Sequence[asyncio.Future[RecordMetadata]], error: Exception, scope: str) -> TooLarge | Undelivered:
+    faults = {index: ack.exception() for index, ack in enumerate(acks) if ack.done() and not ack.cancelled()}
+    for index, fault in faults.items():
+        if isinstance(fault, MessageSizeTooLargeError):
+            return TooLarge(index, str(fault))
+    acked = sum(fault is None for fault in faults.values())
+    return Undelivered(f"acked {acked} {scope}: {error!r}")
+
+
+async def stop(producer: AIOKafkaProducer, *, deadline_s: float) -> None:
+    """Send what is still waiting, within the deadline, and close; whatever is left is given up and never sent later."""
+    try:
+        async with asyncio.timeout(deadline_s):
+            await producer.flush()
+            await producer.stop()
+    except TimeoutError:
+        log.warning("producer closed with records unsent", deadline_s=deadline_s)
+        await _abandon(producer)
+
+
+async def _abandon(producer: AIOKafkaProducer) -> None:
+    """End a producer that cannot flush: aiokafka's stop() would wait for acks for ever, and so would its sender."""
+    sender = producer._sender.sender_task  # noqa: SLF001
+    producer._closed = True  # noqa: SLF001 - it is, from here on
+    if sender is not None:
+        sender.cancel()  # no new request; those in flight it waits for
+    await producer.client.close()  # so these fail now
+    while sender is not None and not sender.done():
+        await asyncio.wait([sender], timeout=_ABANDON_STEP_S)
+        sender.cancel()  # it waits for news of a cluster that it will never hear
 
 
 def _ssl_context(settings: KafkaSettings) -> ssl.SSLContext | None:
