@@ -22,6 +22,12 @@ run: $(STAMP) ## the whole pipeline on this machine, live; Ctrl-C ends it with t
 test: $(STAMP) ## every test that needs nothing but this machine (and Kafka, where `make kafka` was run)
 	@$(BIN)/python -m pytest $(ARGS)
 
+kafka: .kafka/.fetched ## a real Apache Kafka for the tests (needs Java 17 and Maven)
+
+.kafka/.fetched: sandbox/kafka/pom.xml sandbox/kafka/fetch.sh
+	@sh sandbox/kafka/fetch.sh .kafka
+	@touch $@
+
 check: $(STAMP) ## lint, format, types, layers, generated files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
