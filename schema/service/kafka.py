@@ -98,7 +98,7 @@ async def send_all(producer: AIOKafkaProducer, records: Sequence[Record], *, dea
     would try for ever, for an idempotent batch never expires.
     """
     for index, record in enumerate(records):
-        size = DefaultRecordBatchBuilder.estimate_size_in_bytes(record.key, record.value, record.headers)
+        size = DefaultRecordBatchBuilder.estimate_size_in_bytes(record.key, record.value, list(record.headers))
         if size > MESSAGE_BYTES_MAX:
             raise TooLarge(index, f"{size} bytes are more than {MESSAGE_BYTES_MAX}")
     acks: list[asyncio.Future[RecordMetadata]] = []
