@@ -122,8 +122,7 @@ async def _apply(connection: asyncpg.Connection, migration: Migration, say: Say,
             "applied; end that session (pg_stat_activity) and run it again"
         ) from error
     except asyncpg.PostgresError as error:
-        hint = f" ({error.hint})" if getattr(error, "hint", None) else ""
-        raise MigrationRefused(f"{migration.name}: {error}{hint}; nothing of this file was applied") from error
+        raise MigrationRefused(f"{migration.name}: nothing of this file was applied: {error}") from error
     say(f"applied {migration.name}")
 
 

@@ -64,7 +64,7 @@ begin
   end loop;
 end
 $do$;
-revoke all on public.balance_snapshots from public, anon, authenticated;
+revoke all on public.balance_snapshots from public, anon, authenticated, service_role;
 grant select on public.balance_snapshots to authenticated;
 grant select, insert, update, delete on public.balance_snapshots to service_role;
 drop policy if exists balance_snapshots_owner_reads on public.balance_snapshots;

@@ -55,9 +55,9 @@ create index if not exists deposit_commands_settled
 create index if not exists deposit_commands_wallet_issued on public.deposit_commands (wallet_id, issued_at);
 
 alter table public.deposit_commands enable row level security;
--- Supabase grants every new table, sequence and function to anon and authenticated: taken back.
-revoke all on public.deposit_commands from public, anon, authenticated;
-revoke all on sequence public.deposit_commands_position_seq from public, anon, authenticated;
+-- Supabase grants every new table, sequence and function whole to all three roles: taken back, then what is needed.
+revoke all on public.deposit_commands from public, anon, authenticated, service_role;
+revoke all on sequence public.deposit_commands_position_seq from public, anon, authenticated, service_role;
 grant select, insert, update, delete on public.deposit_commands to service_role;
 grant usage, select on sequence public.deposit_commands_position_seq to service_role;
 drop policy if exists deposit_commands_service on public.deposit_commands;

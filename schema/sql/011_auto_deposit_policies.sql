@@ -24,7 +24,7 @@ create table if not exists public.auto_deposit_policies (
 );
 
 alter table public.auto_deposit_policies enable row level security;
-revoke all on public.auto_deposit_policies from public, anon, authenticated;
+revoke all on public.auto_deposit_policies from public, anon, authenticated, service_role;
 grant select, insert, update, delete on public.auto_deposit_policies to service_role;
 drop policy if exists auto_deposit_policies_service on public.auto_deposit_policies;
 create policy auto_deposit_policies_service on public.auto_deposit_policies to service_role using (true) with check (true);

@@ -26,13 +26,13 @@ create unique index if not exists read_requests_one_poll
 create index if not exists read_requests_wallet on public.read_requests (wallet_id);
 
 alter table public.stream_cursors enable row level security;
-revoke all on public.stream_cursors from public, anon, authenticated;
+revoke all on public.stream_cursors from public, anon, authenticated, service_role;
 grant select, insert, update, delete on public.stream_cursors to service_role;
 drop policy if exists stream_cursors_service on public.stream_cursors;
 create policy stream_cursors_service on public.stream_cursors to service_role using (true) with check (true);
 
 alter table public.read_requests enable row level security;
-revoke all on public.read_requests from public, anon, authenticated;
+revoke all on public.read_requests from public, anon, authenticated, service_role;
 grant select, insert, update, delete on public.read_requests to service_role;
 drop policy if exists read_requests_service on public.read_requests;
 create policy read_requests_service on public.read_requests to service_role using (true) with check (true);

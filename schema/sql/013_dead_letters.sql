@@ -16,7 +16,7 @@ create table if not exists public.dead_letters (
 create index if not exists dead_letters_unpublished on public.dead_letters (created_at) where published_at is null;
 
 alter table public.dead_letters enable row level security;
-revoke all on public.dead_letters from public, anon, authenticated;
+revoke all on public.dead_letters from public, anon, authenticated, service_role;
 grant select, insert, update, delete on public.dead_letters to service_role;
 drop policy if exists dead_letters_service on public.dead_letters;
 create policy dead_letters_service on public.dead_letters to service_role using (true) with check (true);
