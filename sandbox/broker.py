@@ -12,6 +12,7 @@ import ctypes
 import importlib.util
 import json
 import select
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -81,6 +82,14 @@ class EmbeddedBroker:
         """End the broker without a goodbye."""
         self._child.kill()
         self._release()
+
+    def pause(self) -> None:
+        """Freeze the broker (SIGSTOP): it keeps its connections and answers nothing."""
+        self._child.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a frozen broker go on (SIGCONT)."""
+        self._child.send_signal(signal.SIGCONT)
 
     def _release(self) -> None:
         self._child.wait()

@@ -148,6 +148,26 @@ async def _abandon(producer: AIOKafkaProducer) -> None:
         sender.cancel()  # it waits for news of a cluster that it will never hear
 
 
+async def stop_consumer(consumer: AIOKafkaConsumer, *, deadline_s: float) -> None:
+    """Leave the group and close, within the deadline; the broker forgets the member later where it cannot be told.
+
+    aiokafka's own stop() waits for a silent broker, and where one is gone it lets a CancelledError of its own fetches
+    out, which reads as if we had been cancelled, and leaves connections open.
+    """
+    closing = asyncio.create_task(consumer.stop())
+    await asyncio.wait([closing], timeout=deadline_s)
+    if closing.done() and not closing.cancelled() and closing.exception() is None:
+        return
+    parts = (consumer._coordinator, consumer._fetcher)  # noqa: SLF001
+    inner = [value for part in parts if part is not None for value in vars(part).values()]
+    left = {task for task in (closing, *inner) if isinstance(task, asyncio.Task)}
+    left |= consumer._fetcher._pending_tasks  # noqa: SLF001
+    for task in left:
+        task.cancel()
+    await asyncio.wait(left)
+    await consumer._client.close()  # noqa: SLF001
+
+
 def _ssl_context(settings: KafkaSettings) -> ssl.SSLContext | None:
     if settings.kafka_security_protocol not in ("SSL", "SASL_SSL"):
         return None
