@@ -1,0 +1,41 @@
+"""What a person can ask of the sandbox."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from schema.stellar import AccountId, Asset, Network, Stroops
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """One run. `seconds` None: until Ctrl-C. A URL or bootstrap that is given takes the place of the embedded part."""
+
+    seconds: float | None
+    payments: int | None  # end after so many, instead of after a time
+    wallets: int
+    payments_per_s: float
+    ledger_s: float
+    seed: int
+    kills: int  # kill -9 of the producer, the consumer and the executor, at random, so many times in all
+    min_deposit: str
+    failure_rate: float
+    database_url: str | None
+    kafka: str | None
+    horizon_url: str | None
+    accounts: tuple[AccountId, ...]  # with a Horizon of your own: the wallets to watch
+    replay: tuple[Path, ...]  # recorded payment and account records
+    network: Network
+    asset: Asset | None
+    folder: Path
+
+    @property
+    def simulates_chain(self) -> bool:
+        return self.horizon_url is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracked:
+    """A wallet of the run."""
+
+    account_id: AccountId
+    baseline_stroops: Stroops
