@@ -1,0 +1,33 @@
+"""How many requests the source may be asked, and when it asked to be left alone."""
+
+import asyncio
+import math
+from typing import Final
+
+from aiolimiter import AsyncLimiter
+
+BURST_REQUESTS: Final = 100  # what the public Horizon allows at once
+PAUSE_S_MAX: Final = 3600.0
+
+
+class Budget:
+    """A bucket of requests that refills evenly over the hour, and a pause that holds everyone."""
+
+    def __init__(self, requests_per_hour: int) -> None:
+        burst = min(BURST_REQUESTS, requests_per_hour)
+        self._bucket = AsyncLimiter(burst, 3600 * burst / requests_per_hour) if requests_per_hour else None
+        self._burst = burst
+        self._paused_until = -math.inf
+
+    async def admit(self, requests: int = 1) -> None:
+        """Return when this many more requests may be made."""
+        if self._bucket is not None:
+            await self._bucket.acquire(min(requests, self._burst))
+        loop = asyncio.get_running_loop()
+        while (rest_s := self._paused_until - loop.time()) > 0:  # noqa: ASYNC110 - the pause may grow meanwhile
+            await asyncio.sleep(rest_s)
+
+    def pause(self, seconds: float) -> None:
+        """Let nobody through for a while: what a Retry-After asks for."""
+        until = asyncio.get_running_loop().time() + min(max(seconds, 0.0), PAUSE_S_MAX)
+        self._paused_until = max(self._paused_until, until)

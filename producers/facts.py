@@ -1,0 +1,178 @@
+"""From what was read to what is told: which sightings are facts, and what their movements may claim.
+
+| the wallet                        | what is told                                                                 |
+|-----------------------------------|------------------------------------------------------------------------------|
+| no stored fact                    | its baseline: no movements claimed, whatever the version                     |
+| a version beyond what was drained | nothing yet: its payments are not all read                                   |
+| an older version than the floor   | nothing yet: a replica that is behind; nothing at all if it is not           |
+| the floor's version, or absent as before | nothing, it is a duplicate; unless somebody asked                     |
+| a newer version                   | the fact, with every movement after the floor: those the stream collected    |
+|                                   | and, for ledgers it did not see, those of the account's own history          |
+"""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import Enum
+from typing import Final
+
+from producers import account_history
+from producers.metrics import Metrics
+from producers.reader import Sighting
+from producers.source import Source, State, Unavailable
+from producers.store import Store
+from producers.wallets import MOVEMENTS_MAX, Stored, Wallet
+from schema import balance_event
+from schema.balance_event import BalanceEvent, Movement
+from schema.stellar import AccountId, Asset, Ledger, Network
+
+FILLS_AT_ONCE: Final = 16
+
+
+class Verdict(Enum):
+    """What becomes of a sighting."""
+
+    FACT = "fact"
+    DUPLICATE = "duplicate"
+    LATER = "later"  # it stays due
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A sighting and what becomes of it."""
+
+    sighting: Sighting
+    state: State
+    verdict: Verdict
+    event: BalanceEvent | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Claim:
+    """Every movement in ledgers after `since`; None: not known."""
+
+    since: Ledger | None
+    movements: tuple[Movement, ...] | None
+    filled: bool = False
+
+
+_NO_CLAIM: Final = _Claim(since=None, movements=None)
+
+
+def judge(state: State, wallet: Wallet, stored: Stored | None, *, forced: bool, drained: Ledger) -> Verdict:
+    """Which row of the table above. `stored` is given where the floor was just taken from it."""
+    floor = wallet.floor
+    if floor is None:
+        return Verdict.FACT
+    if state.version < floor:
+        return Verdict.LATER if state.observed < floor else Verdict.DUPLICATE
+    same = wallet.absent if state.is_absence else state.version == floor
+    contradicts = stored is not None and not state.is_absence and stored.balance_stroops != state.balance_stroops
+    if same and not forced and not contradicts:
+        return Verdict.DUPLICATE
+    return Verdict.FACT if state.version <= drained else Verdict.LATER
+
+
+class Facts:
+    """Turns sightings into facts; asks the database for floors, and the source for what the stream did not see."""
+
+    def __init__(  # noqa: PLR0913 - what facts are made from
+        self,
+        source: Source,
+        store: Store,
+        *,
+        network: Network,
+        asset: Asset,
+        metrics: Metrics,
+        movements_max: int = MOVEMENTS_MAX,
+    ) -> None:
+        self._source = source
+        self._store = store
+        self._network = network
+        self._asset = asset
+        self._metrics = metrics
+        self._movements_max = movements_max
+        self._filling = asyncio.Semaphore(FILLS_AT_ONCE)
+
+    async def tell(self, sightings: Sequence[tuple[Sighting, State, Wallet]], *, drained: Ledger) -> list[Told]:
+        """What becomes of each. Sets the floors of wallets that this process tells of for the first time. Unavailable
+        or Away when the source or the database is: nothing is lost, ask again.
+        """
+        unknown = [sighting.account_id for sighting, _, wallet in sightings if wallet.floor is None]
+        stored = await self._store.stored(unknown, self._network) if unknown else {}
+        found: list[Told] = []
+        claims: list[Awaitable[_Claim | None]] = []
+        for sighting, state, wallet in sightings:
+            row = stored.get(sighting.account_id)
+            if wallet.floor is None and row is None:
+                found.append(Told(sighting=sighting, state=state, verdict=Verdict.DUPLICATE))  # nobody's wallet now
+                continue
+            if row is not None and row.version is not None:
+                wallet.floor, wallet.absent = row.version, row.absent
+            verdict = judge(state, wallet, row, forced=sighting.touch.is_forced, drained=drained)
+            found.append(Told(sighting=sighting, state=state, verdict=verdict))
+            if verdict is Verdict.FACT:
+                claims.append(self._claim(state, wallet))
+        claimed = iter(await self._still_true(await asyncio.gather(*claims)))
+        return [await self._with_event(told, next(claimed)) if told.verdict is Verdict.FACT else told for told in found]
+
+    async def _with_event(self, told: Told, claim: _Claim | None) -> Told:
+        if claim is None:
+            return replace(told, verdict=Verdict.LATER)
+        closed_at = await self._source.closed_at(told.state.observed)
+        return replace(told, event=self._event(told.sighting, told.state, closed_at, claim))
+
+    async def _claim(self, state: State, wallet: Wallet) -> _Claim | None:
+        """None: the source did not answer."""
+        since = wallet.floor
+        if since is None:
+            return _NO_CLAIM
+        filled: tuple[Movement, ...] | None = ()
+        up_to = min(wallet.complete_since, state.version)
+        if since < up_to:
+            try:
+                filled = await self._fill(state.account_id, after=since, up_to=up_to)
+            except Unavailable:
+                return None
+        collected_after = max(since, wallet.complete_since)
+        collected = [each for each in wallet.pending if collected_after < each.ledger <= state.version]
+        if filled is None or len(filled) + len(collected) > self._movements_max:
+            self._metrics.claims_unknown.inc()
+            return _NO_CLAIM
+        return _Claim(since=since, movements=(*filled, *collected), filled=since < up_to)
+
+    async def _fill(self, account_id: AccountId, *, after: Ledger, up_to: Ledger) -> tuple[Movement, ...] | None:
+        async with self._filling:
+            return await account_history.movements(
+                self._source, account_id, self._asset, after=after, up_to=up_to, movements_max=self._movements_max
+            )
+
+    async def _still_true(self, claims: Sequence[_Claim | None]) -> list[_Claim | None]:
+        """What was filled is whole only if the history still had its first ledger when it had been read: an older
+        cursor is silently moved to where the history begins.
+        """
+        if not any(claim is not None and claim.filled for claim in claims):
+            return list(claims)
+        elder = (await self._source.history()).elder
+        kept: list[_Claim | None] = []
+        for claim in claims:
+            lost = claim is not None and claim.filled and claim.since is not None and claim.since + 1 < elder
+            self._metrics.claims_unknown.inc(int(lost))
+            kept.append(_NO_CLAIM if lost else claim)
+        return kept
+
+    def _event(self, sighting: Sighting, state: State, observed_at: datetime, claim: _Claim) -> BalanceEvent:
+        return balance_event.fact(
+            snapshot_type=sighting.touch.snapshot_type,
+            network=self._network,
+            account_id=state.account_id,
+            asset=self._asset,
+            balance_stroops=state.balance_stroops,
+            authorized=state.authorized,
+            ledger=state.version,
+            observed_ledger=state.observed,
+            observed_at=observed_at,
+            movements_since=claim.since,
+            movements=claim.movements,
+        )

@@ -1,0 +1,189 @@
+"""Reading the network's payments in order, and knowing up to which ledger all of them were read.
+
+"Read up to V" needs a proof. A page that is not full ends at the newest ledger the source has, whole, as a ledger's
+records appear at once; so its last record's ledger is complete. Where no record is that new, the source is first asked
+for ledger V itself: a page that is not full and was asked for after that holds everything up to V.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID, uuid5
+
+import structlog
+
+from producers import payments
+from producers.metrics import Metrics
+from producers.source import Page, Source, Unavailable
+from producers.wallets import Wallets
+from schema.identity import NAMESPACE
+from schema.stellar import Asset, Cursor, Ledger, Malformed, Network
+
+log = structlog.get_logger(__name__)
+
+PAYMENTS_ORIGIN: Final = "horizon:payments"  # where a dead letter comes from, in the column for topics
+ACCOUNTS_ORIGIN: Final = "horizon:accounts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """A place in the history. Every payment in ledgers up to `ledger` lies before `cursor`."""
+
+    cursor: Cursor
+    ledger: Ledger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedCursor:
+    """A stream's saved position, and of which network it is."""
+
+    network: str
+    position: Position
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """What could not be read, with its coordinates. The id follows from them: a replay says the same."""
+
+    id: UUID
+    origin: str
+    offset: int
+    key: bytes
+    value: bytes
+    reason: str
+    detail: str
+
+
+def dead_letter(  # noqa: PLR0913 - its coordinates
+    origin: str, *, network: Network, key: str, offset: int, value: bytes, fault: Malformed
+) -> DeadLetter:
+    """Build one; its id is a UUIDv5 of the network, the origin and the key."""
+    return DeadLetter(
+        id=uuid5(NAMESPACE, f"{network}|{origin}|{key}|{offset}"),
+        origin=origin,
+        offset=offset,
+        key=key.encode(errors="replace"),
+        value=value,
+        reason=f"malformed {fault.field or 'record'}",
+        detail=str(fault),
+    )
+
+
+class Reading:
+    """The stream's reading of the history: its position, and what it found for the wallets."""
+
+    def __init__(  # noqa: PLR0913 - what reading takes
+        self,
+        source: Source,
+        wallets: Wallets,
+        *,
+        network: Network,
+        asset: Asset,
+        position: Position,
+        metrics: Metrics,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self.position = position
+        self.refused: list[DeadLetter] = []  # to be stored before any cursor behind them
+        self._source = source
+        self._wallets = wallets
+        self._network = network
+        self._asset = asset
+        self._metrics = metrics
+        self._clock = clock
+        self._newest_operation = 0
+        self._after_drain = {0: position}
+        wallets.begin(position.ledger)
+
+    async def drain(self, *, seconds: float, known: Ledger | None = None) -> bool:
+        """Read on until a page is not full: True; or False when the time is over before. `known` is a ledger that the
+        source was seen to have.
+        """
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + seconds
+        self._wallets.drain += 1
+        try:
+            while True:
+                page = await self._source.payments(self.position.cursor)
+                self._take(page, known)
+                if not page.full:
+                    return True
+                if loop.time() > ends_at:
+                    return False
+        finally:
+            self._after_drain[self._wallets.drain] = self.position
+
+    def told_up_to(self, open_drain: int | None) -> Position | None:
+        """The position before the drain that first touched a wallet which is not told yet; the present one when there
+        is no such drain. None: there was no position before it.
+        """
+        if open_drain is None:
+            self._after_drain = {self._wallets.drain: self.position}
+            return self.position
+        before = [number for number in self._after_drain if number < open_drain]
+        for number in before[:-1]:
+            del self._after_drain[number]
+        return self._after_drain[before[-1]] if before else None
+
+    async def drain_up_to(self, ledger: Ledger, *, seconds: float) -> None:
+        """Read on until everything up to this ledger is read, if it is within the time."""
+        if self.position.ledger >= ledger or not await self.drain(seconds=seconds):
+            return
+        if self.position.ledger < ledger:
+            await self._source.closed_at(ledger)
+            await self.drain(seconds=seconds, known=ledger)
+
+    def _take(self, page: Page, known: Ledger | None) -> None:
+        seen_at = self._clock()
+        before = self._newest_operation
+        for record in page.records:
+            self._take_record(record, seen_at)
+        if page.full and self._newest_operation == before:
+            raise Unavailable("/payments: a full page with nothing new: the cursor has no effect")
+        complete = self.position.ledger
+        if page.full:
+            complete = max(complete, Ledger(self._wallets.newest - 1))
+        elif page.records:  # an empty page proves nothing: a replica that is behind sends one, too
+            complete = self._wallets.newest
+        elif known is not None:
+            complete = max(complete, known)
+        self.position = Position(cursor=page.cursor or self.position.cursor, ledger=complete)
+        self._metrics.records.inc(len(page.records))
+        self._metrics.history_ledger.set(self.position.ledger)
+
+    def _take_record(self, record: object, seen_at: datetime) -> None:
+        try:
+            operation_id, ledger = payments.operation_of(record)
+            if int(operation_id) <= self._newest_operation:
+                return  # the same page again, or a record twice
+            self._newest_operation = int(operation_id)
+            self._wallets.newest = max(self._wallets.newest, ledger)
+            moved = payments.movements(record, self._asset)
+            if moved:
+                taken = self._wallets.collect(moved, closed_at=payments.closed_at(record), seen_at=seen_at)
+                self._metrics.movements.inc(taken)
+        except Malformed as malformed:
+            self._refuse(record, malformed)
+
+    def _refuse(self, record: object, malformed: Malformed) -> None:
+        try:
+            operation_id, ledger = payments.operation_of(record)
+        except Malformed:
+            operation_id, ledger = "0", self._wallets.newest
+        token = record.get("paging_token") if isinstance(record, dict) else None
+        value = json.dumps(record, separators=(",", ":")).encode()  # takes what orjson would not, NaN for one
+        letter = dead_letter(
+            PAYMENTS_ORIGIN,
+            network=self._network,
+            key=str(token),
+            offset=int(operation_id),
+            value=value,
+            fault=malformed,
+        )
+        self.refused.append(letter)
+        self._metrics.refused.inc()
+        self._wallets.doubt(payments.accounts_named(record), ledger)
+        log.warning("record refused", cursor=letter.key.decode(), reason=letter.reason, detail=letter.detail)

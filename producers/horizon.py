@@ -1,0 +1,215 @@
+"""Horizon over HTTP: the one place that knows its paths, its headers and its ways of failing.
+
+Every request has a deadline, a limit on its body, a place in the budget, and a few jittered attempts; what still fails
+is Unavailable, and the caller decides how long to go on asking. A 404 counts as "not there" only when Horizon itself
+says so, with the ledger it looked at: a proxy's 404 is a failure, not a balance of 0.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, NoReturn
+
+import aiohttp
+import stamina
+
+from producers import horizon_wire, payments, sse
+from producers.budget import Budget
+from producers.readiness import Readiness
+from producers.source import PAGE_RECORDS_MAX, Fatal, History, Page, State, Unavailable
+from schema.stellar import AccountId, Asset, Cursor, Ledger, Malformed
+
+ATTEMPTS_MAX: Final = 4
+RETRY_WAIT_S_MAX: Final = 3.0
+REQUEST_TIMEOUT: Final = aiohttp.ClientTimeout(total=15, sock_connect=5)
+BODY_BYTES_MAX: Final = 32 * 1024 * 1024  # 200 of the largest contract calls
+CONNECTIONS_MAX: Final = 32
+SILENCE_S_MAX: Final = 70.0  # Horizon ends a stream after 55 s: a longer silence is a dead connection
+STREAM_S_MAX: Final = 150.0
+STREAM_LOOK_S: Final = 5  # a stream looks for a new ledger this often, and a look can cost one request
+CLOSE_TIMES_MAX: Final = 1_000
+PAUSE_S: Final = 10.0  # after a 429 that does not say how long
+_OK: Final = 200
+_NOT_FOUND: Final = 404
+_GONE: Final = 410
+_TOO_MANY: Final = 429
+
+
+def open_session() -> aiohttp.ClientSession:
+    """The session to give to Horizon; the caller closes it."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX),
+        headers={"User-Agent": "stellar-auto-deposit", "Accept": "application/json"},
+        timeout=REQUEST_TIMEOUT,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    body: Any  # None: 404
+    observed: Ledger | None  # in which ledger a state was read
+
+
+class Horizon:
+    """A Source. Remembers when the newest ledgers closed."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        *,
+        budget: Budget,
+        readiness: Readiness,
+        silence_s_max: float = SILENCE_S_MAX,
+    ) -> None:
+        self._session = session
+        self._url = url
+        self._budget = budget
+        self._readiness = readiness
+        self._silence_s_max = silence_s_max
+        self._looks_unpaid = 0  # what the last stream cost while it waited, paid for before the next one
+        self._closed: dict[Ledger, datetime] = {}
+
+    async def history(self) -> History:
+        answer = await self._get("/")
+        try:
+            return horizon_wire.history(answer.body)
+        except Malformed as malformed:
+            raise Unavailable(f"{self._url} does not answer as a Horizon does: {malformed}") from malformed
+
+    async def payments(self, cursor: Cursor) -> Page:
+        page = _page("/payments", await self._get("/payments", _next(cursor)))
+        for record in page.records:
+            self._remember_close(record)
+        return page
+
+    async def account_payments(self, account_id: AccountId, cursor: Cursor) -> Page | None:
+        path = f"/accounts/{account_id}/payments"
+        answer = await self._get(path, _next(cursor))
+        return None if answer.body is None else _page(path, answer)
+
+    async def state(self, account_id: AccountId, asset: Asset) -> State:
+        path = f"/accounts/{account_id}"
+        answer = await self._get(path)
+        if answer.observed is None:
+            raise Unavailable(f"{path}: an answer without the header Latest-Ledger")
+        if answer.body is None:
+            return horizon_wire.absence(account_id, answer.observed)
+        state = horizon_wire.state(answer.body, account_id, asset, answer.observed)
+        if state.version > state.observed:
+            raise Unavailable(f"{path}: modified in ledger {state.version}, yet read in {state.observed}")
+        return state
+
+    async def closed_at(self, ledger: Ledger) -> datetime:
+        if ledger not in self._closed:
+            path = f"/ledgers/{ledger}"
+            answer = await self._get(path)
+            if answer.body is None:
+                raise Unavailable(f"{path}: not there yet")
+            try:
+                self._keep_close(ledger, horizon_wire.closed_at(answer.body))
+            except Malformed as malformed:
+                raise Unavailable(f"{path}: {malformed}") from malformed
+        return self._closed[ledger]
+
+    async def payment_after(self, cursor: Cursor) -> bool:
+        """A stream that ends with its first record: Horizon's way to wait. Its bytes are never taken for payments."""
+        await self._budget.admit(1 + self._looks_unpaid)
+        began = asyncio.get_running_loop().time()
+        parser = sse.Parser()
+        try:
+            async with self._session.get(
+                f"{self._url}/payments",
+                params={"cursor": cursor, "order": "asc", "limit": "1"},
+                headers={"Accept": "text/event-stream", "Cache-Control": "no-cache"},
+                timeout=aiohttp.ClientTimeout(total=STREAM_S_MAX, sock_connect=5, sock_read=self._silence_s_max),
+            ) as response:
+                if response.status != _OK:
+                    self._refuse("/payments (stream)", response.status, response.headers, await _read(response))
+                async for chunk in response.content.iter_any():
+                    for event in parser.feed(chunk):
+                        if event.kind == "message":
+                            return True
+                        if event.kind == "close":
+                            return False
+                        if event.kind != "open":
+                            raise Unavailable(f"the stream ended with {event.kind}: {event.data[:200]}")
+        except (aiohttp.ClientError, TimeoutError, OSError, Malformed) as error:
+            raise Unavailable(f"the stream is dead: {type(error).__name__}: {error}") from error
+        finally:
+            self._looks_unpaid = int((asyncio.get_running_loop().time() - began) / STREAM_LOOK_S)
+        raise Unavailable("the stream ended without a goodbye")
+
+    async def _get(self, path: str, parameters: Mapping[str, str] | None = None) -> _Answer:
+        try:
+            async for attempt in stamina.retry_context(
+                on=Unavailable, attempts=ATTEMPTS_MAX, timeout=None, wait_initial=0.1, wait_max=RETRY_WAIT_S_MAX
+            ):
+                with attempt:
+                    answer = await self._ask(path, parameters or {})
+        except Unavailable as unavailable:
+            self._readiness.down("horizon", str(unavailable))
+            raise
+        self._readiness.up("horizon")
+        return answer
+
+    async def _ask(self, path: str, parameters: Mapping[str, str]) -> _Answer:
+        await self._budget.admit()
+        try:
+            async with self._session.get(f"{self._url}{path}", params=parameters) as response:
+                body = await _read(response)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unavailable(f"{path}: {type(error).__name__}: {error}") from error
+        observed = horizon_wire.latest_ledger(response.headers)
+        if response.status == _NOT_FOUND:
+            return _Answer(None, observed)
+        if response.status != _OK:
+            self._refuse(path, response.status, response.headers, body)
+        try:
+            return _Answer(horizon_wire.parse(body), observed)
+        except Malformed as malformed:
+            raise Unavailable(f"{path}: {malformed}") from malformed
+
+    def _refuse(self, path: str, status: int, headers: Mapping[str, str], body: bytes) -> NoReturn:
+        reason = f"{path}: {status} {horizon_wire.problem(body)}"
+        if status == _GONE:
+            raise Fatal(f"{reason}\nHorizon no longer has the ledgers that come next: see --accept-gap")
+        pause_s = horizon_wire.retry_after_s(headers)
+        if status == _TOO_MANY:
+            self._budget.pause(PAUSE_S if pause_s is None else pause_s)
+        raise Unavailable(reason)
+
+    def _remember_close(self, record: object) -> None:
+        """A record's created_at is its ledger's close time, and saves asking for it."""
+        try:
+            ledger = payments.operation_of(record)[1]
+            if ledger not in self._closed:
+                self._keep_close(ledger, payments.closed_at(record))
+        except Malformed:
+            return  # the stream refuses the record, with a reason
+
+    def _keep_close(self, ledger: Ledger, closed_at: datetime) -> None:
+        self._closed[ledger] = closed_at
+        if len(self._closed) > CLOSE_TIMES_MAX:
+            del self._closed[next(iter(self._closed))]
+
+
+def _next(cursor: Cursor) -> Mapping[str, str]:
+    return {"cursor": cursor, "order": "asc", "limit": str(PAGE_RECORDS_MAX)}
+
+
+def _page(path: str, answer: _Answer) -> Page:
+    try:
+        return horizon_wire.page(answer.body)
+    except Malformed as malformed:
+        raise Unavailable(f"{path}: {malformed}") from malformed
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > BODY_BYTES_MAX:
+            raise Unavailable(f"{response.url.path}: more than {BODY_BYTES_MAX} bytes")
+    return bytes(body)

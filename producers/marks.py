@@ -1,0 +1,40 @@
+"""The marks of a fact's way: seconds from its ledger's close until it was seen, read and published."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import structlog
+
+from producers.metrics import Metrics
+from producers.reader import Sighting
+from schema import wire
+from schema.balance_event import BalanceEvent
+from schema.stellar import format_stroops
+
+log = structlog.get_logger(__name__)
+
+
+def mark_published(facts: Sequence[tuple[Sighting, BalanceEvent]], *, at: datetime, metrics: Metrics) -> None:
+    """Count these acked facts and log each. Latencies only where a payment caused the read: else nothing began it."""
+    for sighting, event in facts:
+        closed_at = sighting.touch.closed_at
+        marks = {"seen": sighting.touch.seen_at, "read": sighting.read_at, "published": at}
+        for mark, time in marks.items():
+            if closed_at is not None and time is not None:
+                metrics.latency.labels(mark).observe((time - closed_at).total_seconds())
+        metrics.facts.labels(event.snapshot_type.value).inc()
+        log.info(
+            "fact published",
+            account_id=event.account_id,
+            event_id=str(event.event_id),
+            snapshot_type=event.snapshot_type.value,
+            ledger=event.ledger,
+            balance=format_stroops(event.balance_stroops),
+            movements=None if event.movements is None else len(event.movements),
+            closed_at=_text(closed_at),
+            **{f"{mark}_at": _text(time) for mark, time in marks.items()},
+        )
+
+
+def _text(time: datetime | None) -> str | None:
+    return None if time is None else wire.format_time(time)

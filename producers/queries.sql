@@ -1,0 +1,40 @@
+-- name: wallets
+-- Every wallet of our network, for a cursor: there may be a million.
+select public_key, balance_ledger from public.stellar_wallets where network = $1
+
+-- name: wallets_by_id
+select public_key, balance_ledger from public.stellar_wallets where id = any($1::uuid[]) and network = $2
+
+-- name: stored
+-- What the consumer has stored; an absence is recorded as 0, not authorized. Stroops as int8: Decimal costs time.
+select public_key, balance_ledger, (previous_usdc_balance * 10000000)::bigint as balance_stroops,
+       previous_usdc_balance = 0 and not balance_authorized as absent
+from public.stellar_wallets where public_key = any($1::text[]) and network = $2
+
+-- name: cursor
+select network, cursor, ledger from public.stream_cursors where stream_name = $1
+
+-- name: save_cursor
+insert into public.stream_cursors (stream_name, network, cursor, ledger, updated_at)
+values ($1, $2, $3, $4, now())
+on conflict (stream_name) do update
+set network = excluded.network, cursor = excluded.cursor, ledger = excluded.ledger, updated_at = excluded.updated_at
+
+-- name: open_requests
+-- Producers side by side share them out: what another one is marking as done is not waited for.
+select r.id, w.public_key, r.snapshot_type
+from public.read_requests r join public.stellar_wallets w on w.id = r.wallet_id
+where r.done_at is null and w.network = $1
+order by r.requested_at limit $2
+for update of r skip locked
+
+-- name: finish_requests
+update public.read_requests set done_at = now() where id = any($1::uuid[]) and done_at is null
+
+-- name: keep_dead_letters
+-- The id follows from the coordinates: a replay writes nothing new. The consumer's relay publishes the rows.
+insert into public.dead_letters (id, topic, partition, "offset", key, value, headers, reason, detail)
+select d.id, d.topic, 0, d.place, d.key, d.value, '[]'::jsonb, d.reason, d.detail
+from unnest($1::uuid[], $2::text[], $3::bigint[], $4::bytea[], $5::bytea[], $6::text[], $7::text[])
+  as d (id, topic, place, key, value, reason, detail)
+on conflict (id) do nothing

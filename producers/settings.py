@@ -1,0 +1,21 @@
+"""What the producers read from the environment."""
+
+from pydantic import Field
+
+from schema.service.settings import ChainSettings, KafkaSettings, ServiceSettings, Url
+
+
+class ProducerSettings(KafkaSettings, ChainSettings, ServiceSettings):
+    """What every producer needs."""
+
+    horizon_url: Url
+    horizon_requests_per_hour: int = Field(3600, ge=0)  # what the public Horizon allows; 0: no limit, for one's own
+    reads_at_once: int = Field(16, ge=1, le=32)  # account states; more than 32 connections are never opened
+
+
+class StreamSettings(ProducerSettings):
+    """What the stream needs beyond that."""
+
+    stream_name: str = Field("stream", pattern="^[A-Za-z0-9_.-]{1,64}$")  # whose cursor: one per stream side by side
+    stream_idle_drain_s: float = Field(30.0, ge=0.1, le=3600)  # looks by itself, in case no wake-up comes
+    wallets_refresh_s: float = Field(30.0, ge=1, le=86_400)  # reads all wallets, in case a notification was lost

@@ -1,0 +1,75 @@
+"""What a stream needs to know of the chain, whoever tells it: Horizon today, Stellar RPC when Horizon ends."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Protocol
+
+from schema.stellar import AccountId, Asset, Cursor, Ledger, Stroops
+
+PAGE_RECORDS_MAX: Final = 200  # Horizon's own limit
+
+
+class Unavailable(Exception):
+    """The source did not answer, or answered that it cannot now. Transient: ask again later, nothing is lost."""
+
+
+class Fatal(Exception):
+    """Going on would be wrong until a person decides; the text says what is the matter and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """Which ledgers the source has, and of which network."""
+
+    passphrase: str
+    elder: Ledger
+    latest: Ledger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Records in the order of the ledgers. A page that is not full ends at the newest ledger the source has, whole:
+    a ledger's records appear all at once.
+    """
+
+    records: Sequence[object]
+    cursor: Cursor | None  # after the last record; None: there is none
+    full: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What a wallet holds of the asset, as of `observed`. Without a trustline: 0, and `version` is `observed`."""
+
+    account_id: AccountId
+    balance_stroops: Stroops
+    authorized: bool
+    version: Ledger
+    observed: Ledger
+
+    @property
+    def is_absence(self) -> bool:
+        return not self.authorized and self.balance_stroops == 0 and self.version == self.observed
+
+
+class Source(Protocol):
+    """Every method raises Unavailable when its attempts are used up, Malformed when the answer makes no sense."""
+
+    async def history(self) -> History:
+        """The ledgers there are."""
+
+    async def payments(self, cursor: Cursor) -> Page:
+        """The next records of the whole network's payments, oldest first."""
+
+    async def account_payments(self, account_id: AccountId, cursor: Cursor) -> Page | None:
+        """The next records of one account's payments, oldest first; None: the history does not know the account."""
+
+    async def state(self, account_id: AccountId, asset: Asset) -> State:
+        """What the account holds of the asset now."""
+
+    async def closed_at(self, ledger: Ledger) -> datetime:
+        """When a ledger closed. That it answers also shows that the source's history has the ledger."""
+
+    async def payment_after(self, cursor: Cursor) -> bool:
+        """Wait until there is a payment after the cursor; False when the source ends the wait before."""

@@ -1,0 +1,176 @@
+"""Everything the producers read from the database and write to it. The only asyncpg here.
+
+What a restart or a failover of the database brings is Away: the caller asks again, nothing is lost. Everything else is
+a bug.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from producers.history import DeadLetter, Position, SavedCursor
+from producers.readiness import Readiness
+from producers.wallets import Stored
+from schema.balance_event import SnapshotType
+from schema.service import database
+from schema.stellar import AccountId, Cursor, Ledger, Network, Stroops
+
+log = structlog.get_logger(__name__)
+
+CONNECTIONS_MAX: Final = 4
+WALLETS_AT_ONCE: Final = 10_000
+REQUESTS_AT_ONCE: Final = 1_000
+ALIVE_S: Final = 15.0  # how often the listening connection proves that it lives
+AGAIN_S: Final = 2.0
+_NOT_MIGRATED: Final = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)
+_QUERIES: Final = database.load_queries(Path(__file__).with_name("queries.sql"))
+
+WalletRow = tuple[str, Ledger | None]  # public key, stored version
+
+
+class Away(Exception):
+    """The database does not answer now, or is not migrated yet. Transient."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadRequest:
+    """Somebody wants this wallet read."""
+
+    id: UUID
+    account_id: AccountId
+    snapshot_type: SnapshotType
+
+
+class Store:
+    """The producers' part of the database."""
+
+    def __init__(self, pool: asyncpg.Pool, url: str) -> None:
+        self._pool = pool
+        self._url = url
+
+    @classmethod
+    async def open(cls, url: str) -> "Store":
+        """Connect, however long it takes until the database is there."""
+        pool = await database.open_pool(url, connections_max=CONNECTIONS_MAX, application_name="producers")
+        return cls(pool, url)
+
+    async def close(self) -> None:
+        """Close the connections; at once when they do not close by themselves."""
+        try:
+            await asyncio.wait_for(self._pool.close(), timeout=5)
+        except TimeoutError:
+            self._pool.terminate()
+
+    async def wallets(self, network: Network) -> AsyncIterator[Sequence[WalletRow]]:
+        """Every wallet of the network, in portions."""
+        async with _translated(), database.transaction(self._pool) as connection:
+            cursor = await connection.cursor(_QUERIES["wallets"], network.value)
+            while rows := await cursor.fetch(WALLETS_AT_ONCE):
+                yield [(row[0], row[1]) for row in rows]
+
+    async def wallets_by_id(self, ids: Iterable[UUID], network: Network) -> Sequence[WalletRow]:
+        """Those of these wallets that are on the network."""
+        return [(row[0], row[1]) for row in await self._fetch("wallets_by_id", list(ids), network.value)]
+
+    async def stored(self, account_ids: Sequence[AccountId], network: Network) -> dict[AccountId, Stored]:
+        """What is stored of these wallets; one that has no row is missing."""
+        rows = await self._fetch("stored", account_ids, network.value)
+        return {
+            AccountId(row["public_key"]): Stored(
+                account_id=AccountId(row["public_key"]),
+                version=None if row["balance_ledger"] is None else Ledger(row["balance_ledger"]),
+                balance_stroops=Stroops(row["balance_stroops"] or 0),
+                absent=bool(row["absent"]),
+            )
+            for row in rows
+        }
+
+    async def cursor(self, stream_name: str) -> SavedCursor | None:
+        """Where the stream was; None: it never was anywhere."""
+        for row in await self._fetch("cursor", stream_name):
+            position = Position(cursor=Cursor(row["cursor"]), ledger=Ledger(row["ledger"]))
+            return SavedCursor(network=row["network"], position=position)
+        return None
+
+    async def save_cursor(self, stream_name: str, network: Network, position: Position) -> None:
+        """Save where the stream is: only ever what is told and acked."""
+        await self._fetch("save_cursor", stream_name, network.value, position.cursor, position.ledger)
+
+    async def open_requests(self, network: Network) -> list[ReadRequest]:
+        """The oldest requests that nobody has done."""
+        rows = await self._fetch("open_requests", network.value, REQUESTS_AT_ONCE)
+        return [
+            ReadRequest(id=row[0], account_id=AccountId(row[1]), snapshot_type=SnapshotType(row[2])) for row in rows
+        ]
+
+    async def finish_requests(self, ids: Iterable[UUID]) -> None:
+        """Mark requests as done: after the ack."""
+        await self._fetch("finish_requests", list(ids))
+
+    async def keep_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
+        """Write the rows from which the consumer's relay publishes."""
+        columns = zip(
+            *((each.id, each.origin, each.offset, each.key, each.value, each.reason, each.detail) for each in letters),
+            strict=True,
+        )
+        await self._fetch("keep_dead_letters", *(list(column) for column in columns))
+
+    async def listen(
+        self, *, on_wallet: Callable[[str], None], on_request: Callable[[], None], readiness: Readiness
+    ) -> None:
+        """Hear of new wallets and requests, for ever. After each (re)connection both are called once: something may
+        have been missed; `on_wallet` then gets "" (read them all again), as it does when too many changed.
+        """
+        while True:
+            try:
+                async with _translated():
+                    await self._listen_once(on_wallet, on_request, readiness)
+            except Away as away:
+                readiness.down("database", str(away))
+                await asyncio.sleep(AGAIN_S)
+
+    async def _listen_once(
+        self, on_wallet: Callable[[str], None], on_request: Callable[[], None], readiness: Readiness
+    ) -> None:
+        connection = await asyncpg.connect(self._url, timeout=database.CONNECT_TIMEOUT_S)
+        try:
+            await connection.add_listener("stellar_wallets", lambda *said: on_wallet(said[3]))
+            await connection.add_listener("read_requests", lambda *_said: on_request())
+            ended = asyncio.Event()
+            connection.add_termination_listener(lambda _connection: ended.set())
+            readiness.up("database")
+            on_wallet("")
+            on_request()
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(ended.wait(), ALIVE_S)
+                await connection.execute("select 1", timeout=database.CONNECT_TIMEOUT_S)
+        finally:
+            connection.terminate()
+
+    async def _fetch(self, query: str, *arguments: Any) -> Sequence[asyncpg.Record]:
+        async with _translated():
+            try:
+                rows: Sequence[asyncpg.Record] = await self._pool.fetch(_QUERIES[query], *arguments)
+            except asyncpg.ReadOnlySQLTransactionError:
+                await self._pool.expire_connections()  # a failover: the next ones reach the new primary
+                raise
+            return rows
+
+
+@contextlib.asynccontextmanager
+async def _translated() -> AsyncIterator[None]:
+    """What passes by itself becomes Away."""
+    try:
+        yield
+    except database.TRANSIENT as error:
+        raise Away(f"{type(error).__name__}: {error}") from error
+    except _NOT_MIGRATED as error:
+        raise Away(f"the database is not migrated ({error}): run `python -m schema migrate`") from error

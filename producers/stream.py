@@ -1,0 +1,281 @@
+"""The stream: follows the network's payments and tells every followed wallet's balance.
+
+One cycle: look which wallets there are, drain the history, read the states of the wallets it touched, drain again up to
+the newest version that was read, tell the facts, wait for the brokers' acks, and only then save the cursor. Nothing is
+saved before its effect: after a crash anywhere the same payments are read again, and the same facts collapse.
+
+A wallet's touch stays in memory until its fact is acked; the cursor that is saved is the one before the oldest drain
+with a touch still open.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Final
+
+import structlog
+
+from producers.facts import Facts, Told, Verdict
+from producers.history import ACCOUNTS_ORIGIN, Position, Reading, dead_letter
+from producers.marks import mark_published
+from producers.parts import Pace, Parts
+from producers.reader import Reader, Sighting
+from producers.source import Fatal, Unavailable
+from producers.start import Begin, Wish, begin, check_network, check_position
+from producers.store import Away
+from producers.wallet_feed import WalletFeed
+from producers.wallets import Wallets
+from schema.stellar import Ledger, Malformed
+
+log = structlog.get_logger(__name__)
+
+ROUND_S: Final = 5.0  # how long one cycle drains, and how long it reads, before the rest has its turn
+CHECK_S: Final = 300.0  # how often the source's ledgers are compared with the cursor
+AGAIN_S: Final = 0.25
+AGAIN_S_MAX: Final = 15.0
+OVERDUE_S_MIN: Final = 120.0
+
+
+class Stream:
+    """One stream, by its name. `run` begins and follows until it is cancelled."""
+
+    def __init__(self, name: str, parts: Parts, pace: Pace) -> None:
+        self._name = name
+        self._parts = parts
+        self._pace = pace
+        self._readiness, self._metrics = parts.readiness, parts.metrics
+        self._wallets = Wallets()
+        self._feed = WalletFeed(parts.store, self._wallets, network=parts.network, refresh_s=pace.wallets_refresh_s)
+        self._reader = Reader(
+            parts.source,
+            asset=parts.asset,
+            metrics=parts.metrics,
+            clock=parts.clock,
+            reads_at_once=pace.reads_at_once,
+        )
+        self._facts = Facts(parts.source, parts.store, network=parts.network, asset=parts.asset, metrics=parts.metrics)
+        self._reading: Reading
+        self._is_resting = asyncio.Event()
+        self._saved: Position | None = None
+        self._drained_at_s = self._checked_at_s = _now_s()
+
+    async def run(self, wish: Wish) -> None:
+        """Follow until cancelled. Fatal when a person must decide; anything else that escapes is a bug."""
+        beginning = await self._begin(wish)
+        self._reading = Reading(
+            self._parts.source,
+            self._wallets,
+            network=self._parts.network,
+            asset=self._parts.asset,
+            position=beginning.position,
+            metrics=self._metrics,
+            clock=self._parts.clock,
+        )
+        log.info("stream begins", stream=self._name, cursor=beginning.position.cursor, ledger=beginning.position.ledger)
+        self._readiness.watch(self._overdue)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._feed.listen(self._readiness))
+                tasks.create_task(self._watch())
+                tasks.create_task(self._follow(gap=beginning.gap))
+        except* Fatal as group:
+            raise _first(group) from None
+
+    async def _begin(self, wish: Wish) -> Begin:
+        """Where to begin, once the database and the source both answer."""
+        again_s = AGAIN_S
+        while True:
+            try:
+                saved = await self._parts.store.cursor(self._name)
+                history = await self._parts.source.history()
+            except (Unavailable, Away) as error:
+                self._readiness.down("start", f"{type(error).__name__}: {error}")
+                again_s = await _pause(again_s)
+                continue
+            self._readiness.up("start")
+            self._saved = saved.position if saved else None
+            return begin(history=history, network=self._parts.network, saved=saved, stream_name=self._name, wish=wish)
+
+    async def _follow(self, *, gap: bool) -> None:
+        """Cycles, for ever: at once while there is work, else at the next wake-up."""
+        await self._parts.publisher.connect()
+        await self._feed.listening()
+        again_s = AGAIN_S
+        while True:
+            self._feed.wake.clear()
+            try:
+                progress = await self._cycle(gap=gap)
+                gap = False
+                self._say_how(progress)
+                if progress is _Progress.DONE:
+                    await self._rest()
+            except (Unavailable, Away) as error:
+                self._readiness.down("cycle", f"{type(error).__name__}: {error}")
+                progress = _Progress.STUCK
+            again_s = await _pause(again_s) if progress is _Progress.STUCK else AGAIN_S
+
+    async def _cycle(self, *, gap: bool) -> "_Progress":
+        await self._check_history()
+        await self._feed.look()
+        if gap:
+            self._wallets.touch_all()
+        is_drained = await self._reading.drain(seconds=ROUND_S)
+        if is_drained:
+            self._drained_at_s = _now_s()
+        drain = self._wallets.drain
+        sightings = await self._reader.read(self._wallets.due(drained=is_drained), seconds=ROUND_S)
+        told = await self._tell(sightings, is_drained=is_drained)
+        await self._publish(told)
+        self._settle(sightings, told, drain=drain)
+        await self._save()
+        if not is_drained or self._wallets.baselines:
+            return _Progress.MORE
+        is_stuck = len(sightings) == sum(each.verdict is Verdict.LATER for each in told)
+        if self._wallets.touched:
+            return _Progress.STUCK if is_stuck else _Progress.MORE
+        return _Progress.DONE
+
+    async def _check_history(self) -> None:
+        if _now_s() - self._checked_at_s < CHECK_S:
+            return
+        history = await self._parts.source.history()
+        check_network(history, self._parts.network)
+        check_position(history, self._reading.position)
+        self._checked_at_s = _now_s()
+
+    async def _tell(self, sightings: Sequence[Sighting], *, is_drained: bool) -> list[Told]:
+        """What becomes of the sightings, once every payment up to the newest version among them is read. A first sight
+        claims no payments and does not ask for that.
+        """
+        seen = [(each, each.state, self._wallets.active(each.account_id)) for each in sightings if each.state]
+        newest = max(
+            (state.version for each, state, wallet in seen if wallet.floor or not each.touch.first_sight),
+            default=Ledger(0),
+        )
+        if is_drained and newest > self._reading.position.ledger:
+            with contextlib.suppress(Unavailable):  # those wallets wait, the others are told
+                await self._reading.drain_up_to(newest, seconds=ROUND_S)
+        return await self._facts.tell(seen, drained=self._reading.position.ledger)
+
+    async def _publish(self, told: Sequence[Told]) -> None:
+        facts = [(each.sighting, each.event) for each in told if each.event is not None]
+        if facts:
+            await self._parts.publisher.publish([event for _, event in facts])
+            mark_published(facts, at=self._parts.clock(), metrics=self._metrics)
+
+    def _settle(self, sightings: Sequence[Sighting], told: Sequence[Told], *, drain: int) -> None:
+        for each in told:
+            if each.verdict is Verdict.LATER:
+                continue
+            is_fact = each.verdict is Verdict.FACT
+            touch = each.sighting.touch
+            self._wallets.settle(each.state, touch, told=is_fact, drain=drain, now_s=_now_s())
+            self._feed.answered(touch.requests)
+            self._metrics.duplicates.inc(int(not is_fact))
+        for sighting in sightings:
+            if sighting.fault is not None:
+                self._refuse(sighting, sighting.fault)
+
+    def _refuse(self, sighting: Sighting, fault: Malformed) -> None:
+        """A state that makes no sense goes to the dead letters; asking for it for ever would hold up the others."""
+        letter = dead_letter(
+            ACCOUNTS_ORIGIN,
+            network=self._parts.network,
+            key=sighting.account_id,
+            offset=0,
+            value=str(fault).encode(),
+            fault=fault,
+        )
+        self._reading.refused.append(letter)
+        self._metrics.refused.inc()
+        self._wallets.give_up(sighting.account_id)
+        self._feed.answered(sighting.touch.requests)
+        log.warning("state refused", account_id=sighting.account_id, reason=letter.reason, detail=letter.detail)
+
+    async def _save(self) -> None:
+        """Progress, last of all: what is told is acked, what was refused is stored."""
+        letters = list(self._reading.refused)
+        if letters:
+            await self._parts.store.keep_dead_letters(letters)
+            del self._reading.refused[: len(letters)]
+        await self._feed.finish()
+        position = self._reading.told_up_to(self._wallets.oldest_drain())
+        if position is not None and position != self._saved:
+            await self._parts.store.save_cursor(self._name, self._parts.network, position)
+            self._saved = position
+            self._metrics.saved_ledger.set(position.ledger)
+
+    async def _rest(self) -> None:
+        """Until something is due: a payment, a wallet, a request, or the time to drain by itself."""
+        self._is_resting.set()
+        try:
+            while not self._wallets.touched and not self._wallets.baselines:
+                left_s = self._drained_at_s + self._pace.idle_drain_s - _now_s()
+                if left_s <= 0:
+                    return
+                try:
+                    await asyncio.wait_for(self._feed.wake.wait(), min(left_s, self._feed.next_look_s()))
+                except TimeoutError:
+                    await self._feed.look()
+                else:
+                    return
+        finally:
+            self._is_resting.clear()
+
+    async def _watch(self) -> None:
+        """Wake the resting stream when the source has a payment behind the cursor."""
+        again_s = AGAIN_S
+        while True:
+            await self._is_resting.wait()
+            try:
+                is_there = await self._parts.source.payment_after(self._reading.position.cursor)
+            except Unavailable as unavailable:
+                self._readiness.down("stream", str(unavailable))
+                again_s = await _pause(again_s)
+                continue
+            self._readiness.up("stream")
+            again_s = AGAIN_S
+            if is_there:
+                self._is_resting.clear()
+                self._feed.wake.set()
+
+    def _overdue(self) -> Mapping[str, str]:
+        since_s = _now_s() - self._drained_at_s
+        if since_s <= max(OVERDUE_S_MIN, 3 * self._pace.idle_drain_s):
+            return {}
+        return {"history": f"not read to its end for {since_s:.0f} s"}
+
+    def _say_how(self, progress: "_Progress") -> None:
+        self._readiness.up("cycle")
+        if progress is _Progress.STUCK:
+            self._readiness.down("wallets", f"{len(self._wallets.touched)} wait for the source: it is behind or silent")
+        else:
+            self._readiness.up("wallets")
+        self._metrics.tracked.set(len(self._wallets))
+        self._metrics.touched.set(len(self._wallets.touched))
+        self._metrics.baselines.set(len(self._wallets.baselines))
+
+
+class _Progress(Enum):
+    """How a cycle ended."""
+
+    DONE = "done"  # nothing is left to do
+    MORE = "more"
+    STUCK = "stuck"  # there is more, but the source or the database is behind: not at once
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def _pause(again_s: float) -> float:
+    """Wait about this long; the next wait."""
+    await asyncio.sleep(again_s * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
+    return min(2 * again_s, AGAIN_S_MAX)
+
+
+def _first(group: BaseExceptionGroup[Fatal]) -> Fatal:
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first

@@ -1,0 +1,120 @@
+"""Keeps the followed wallets in step with the database: by what it says, and by looking in case it does not.
+
+The callbacks only note what is due and wake the stream; the stream's loop takes it in, between its cycles.
+"""
+
+import asyncio
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from producers.readiness import Readiness
+from producers.store import Away, Store
+from producers.wallets import Wallets
+from schema.stellar import Network
+
+log = structlog.get_logger(__name__)
+
+REQUESTS_POLL_S: Final = 5.0
+CHANGED_MAX: Final = 10_000  # more wallets by name than this: read them all instead
+
+
+class WalletFeed:
+    """New wallets and read requests, on their way from the database into memory."""
+
+    def __init__(self, store: Store, wallets: Wallets, *, network: Network, refresh_s: float) -> None:
+        self.wake = asyncio.Event()
+        self._store = store
+        self._wallets = wallets
+        self._network = network
+        self._refresh_s = refresh_s
+        self._listening = asyncio.Event()
+        self._changed: set[UUID] = set()
+        self._reload_due = True
+        self._requests_due = True
+        self._reloaded_at = self._asked_at = 0.0
+        self._answered: set[UUID] = set()
+
+    async def listen(self, readiness: Readiness) -> None:
+        """Hear what the database says, for ever."""
+        await self._store.listen(on_wallet=self._note_wallet, on_request=self._note_request, readiness=readiness)
+
+    async def listening(self) -> None:
+        """Return when it is heard: what is read before that could miss a wallet."""
+        await self._listening.wait()
+
+    def next_look_s(self) -> float:
+        """How long nothing needs to be looked up."""
+        now_s = asyncio.get_running_loop().time()
+        return max(0.0, min(self._asked_at + REQUESTS_POLL_S, self._reloaded_at + self._refresh_s) - now_s)
+
+    async def look(self) -> None:
+        """Take in what is due. Away: it stays due."""
+        await self._look_for_wallets()
+        await self._look_for_requests()
+
+    def answered(self, requests: frozenset[UUID]) -> None:
+        """These requests' facts are acked."""
+        self._answered |= requests
+
+    async def finish(self) -> None:
+        """Mark what was answered as done."""
+        if self._answered:
+            await self._store.finish_requests(self._answered)
+            self._answered.clear()
+
+    async def _look_for_wallets(self) -> None:
+        now_s = asyncio.get_running_loop().time()
+        changed, self._changed = self._changed, set()
+        is_reload = self._reload_due or now_s - self._reloaded_at >= self._refresh_s
+        self._reload_due = False
+        try:
+            if changed and self._wallets.are_loaded:
+                self._wallets.arrive(await self._store.wallets_by_id(changed, self._network))
+            if is_reload:
+                await self._reload(now_s)
+        except Away:
+            self._changed |= changed
+            self._reload_due = self._reload_due or is_reload
+            raise
+
+    async def _reload(self, now_s: float) -> None:
+        is_first = not self._wallets.are_loaded
+        self._wallets.begin_reload()
+        async for rows in self._store.wallets(self._network):
+            self._wallets.see(rows, now_s=now_s)
+        gone = self._wallets.end_reload()
+        self._reloaded_at = now_s
+        if is_first or gone:
+            log.info("wallets loaded", wallets=len(self._wallets), without_fact=len(self._wallets.baselines), gone=gone)
+
+    async def _look_for_requests(self) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if not self._requests_due and now_s - self._asked_at < REQUESTS_POLL_S:
+            return
+        self._requests_due = False
+        try:
+            requests = await self._store.open_requests(self._network)
+        except Away:
+            self._requests_due = True
+            raise
+        self._asked_at = now_s
+        for request in requests:
+            if request.id not in self._answered:
+                self._wallets.request(request.account_id, request.id, request.snapshot_type)
+
+    def _note_wallet(self, payload: str) -> None:
+        try:
+            self._changed.add(UUID(payload))
+        except ValueError:
+            self._reload_due = True
+        if len(self._changed) > CHANGED_MAX:
+            self._changed.clear()
+            self._reload_due = True
+        self._listening.set()
+        self.wake.set()
+
+    def _note_request(self) -> None:
+        self._requests_due = True
+        self.wake.set()
