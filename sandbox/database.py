@@ -132,8 +132,9 @@ class PostgresServer:
                 shutil.chown(self._socket_folder, self._user.pw_uid, self._user.pw_gid)
 
     def _copy_binaries(self) -> Path:
-        """Root's virtual environment may be closed to the user that the server runs as: what it needs is copied beside
-        the data, 30 MB, in the order of folders in which the programs look for their libraries.
+        """Root's virtual environment may be closed to the server's user: what is run is copied beside the data, 30 MB.
+
+        The folders keep their places to each other: that is how the programs find their libraries.
         """
         assert self._user is not None
         install, package = self.binaries.parent, self.binaries.parent.parent
@@ -256,8 +257,9 @@ def _unprivileged_user() -> pwd.struct_passwd | None:
 
 
 def _open_to_all(path: Path) -> bool:
-    """Can any user reach this and run it?"""
-    return all(part.stat().st_mode & stat.S_IXOTH for part in (path, *path.parents))
+    """Can any user reach this, along the links too, and run it?"""
+    parts = {path, *path.absolute().parents, path.resolve(), *path.resolve().parents}
+    return all(part.stat().st_mode & stat.S_IXOTH for part in parts)
 
 
 def _check_reachable(folder: Path, user: pwd.struct_passwd) -> None:

@@ -183,8 +183,7 @@ async def _connect(database_url: str, *, wait_s: float, say: Say) -> asyncpg.Con
     deadline, pause_s = loop.time() + wait_s, WAIT_FIRST_S
     while True:
         try:
-            # No statement cache: a transaction pooler (Supabase's port 6543) gives each transaction another session.
-            return await asyncpg.connect(database_url, timeout=CONNECT_TIMEOUT_S, statement_cache_size=0)
+            return await asyncpg.connect(database_url, timeout=CONNECT_TIMEOUT_S)
         except _NOT_THERE_YET as error:
             left_s = deadline - loop.time()
             if left_s <= 0:
