@@ -17,6 +17,7 @@ from consumer import metrics
 from consumer.batch import Writes
 from consumer.records import Arrived, Reader, refusal
 from consumer.store import REFUSED, Store
+from schema.service import kafka
 from schema.service.database import retrying
 
 log = structlog.get_logger(__name__)
@@ -24,7 +25,7 @@ log = structlog.get_logger(__name__)
 POLL_TIMEOUT_MS: Final = 500
 REVOKE_TIMEOUT_S: Final = 10.0  # a batch takes milliseconds: after this the others' locks and versions protect the data
 RECONNECT_DELAY_S: Final = 1.0
-STOP_TIMEOUT_S: Final = 5.0
+STOP_DEADLINE_S: Final = 5.0
 STUCK_AFTER_S: Final = 15.0  # records are there and none comes: aiokafka can stay silent after a broker's restart
 
 
@@ -65,7 +66,7 @@ class Loop:
                 self.trouble = f"Kafka is away: {error!r}"
                 log.warning("broker is away, trying again", error=repr(error)[:300], wait_s=RECONNECT_DELAY_S)
             finally:
-                await _stop(consumer)
+                await kafka.stop_consumer(consumer, deadline_s=STOP_DEADLINE_S)
             with suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), RECONNECT_DELAY_S)
 
@@ -146,14 +147,6 @@ async def _commit(consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]
         await consumer.commit(offsets)
     except (KafkaError, IllegalStateError) as error:
         log.warning("offsets not committed, the records will come again", error=repr(error)[:300])
-
-
-async def _stop(consumer: AIOKafkaConsumer) -> None:
-    try:
-        async with asyncio.timeout(STOP_TIMEOUT_S):
-            await consumer.stop()
-    except (TimeoutError, KafkaError, OSError) as error:
-        log.warning("the consumer did not stop in time", error=repr(error)[:300])
 
 
 def _count(writes: Writes) -> None:

@@ -1,0 +1,135 @@
+"""The consumer as a real process between real topics and a real PostgreSQL, on both brokers."""
+
+import asyncio
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from sandbox.children import Child
+from schema import deposit_command
+from tests.acceptance.conftest import House, count, facts
+from tests.people import add_person
+from tests.waiting import until
+
+
+async def test_a_fact_goes_in_a_command_comes_out_and_its_result_ends_it(
+    house: House, connection: asyncpg.Connection
+) -> None:
+    """Through Kafka alone: the bytes on the topic are the stored ones, under CloudEvents headers, keyed by account."""
+    person = await add_person(connection)
+    await house.start_consumer()
+    await house.publish(facts([person], (1, 2)))
+    record = (await house.said("DEPOSIT_COMMANDS_TOPIC", 1))[0]
+    command = deposit_command.decode(record.value or b"")
+    headers = dict(record.headers)
+    assert record.key == person.account_id.encode()
+    assert headers["ce_id"] == str(command.command_id).encode()
+    assert headers["ce_type"] == deposit_command.TYPE.encode()
+    assert command.caused_by.replace("-", "").encode() in headers["traceparent"]
+    assert await connection.fetchval("select payload from deposit_commands") == record.value
+    await house.report(command, 3)
+
+    async def ended() -> bool:
+        return bool(await connection.fetchval("select status = 'succeeded' from deposit_commands"))
+
+    await until(ended, "the command has succeeded")
+    types = await connection.fetch("select snapshot_type from balance_snapshots order by ledger, created_at")
+    assert [row["snapshot_type"] for row in types] == ["webhook", "webhook", "auto_deposit_trigger"]
+
+
+async def test_poison_goes_to_the_dead_letters_and_the_partition_goes_on(
+    house: House, connection: asyncpg.Connection
+) -> None:
+    """What cannot be decoded is published with its place, bytes and reason; what comes behind it is recorded."""
+    person = await add_person(connection)
+    await house.start_consumer()
+    await house.publish_raw("BALANCE_EVENTS_TOPIC", person.account_id.encode(), b"\xff not JSON")
+    await house.publish(facts([person], (1, 2)))
+    record = (await house.said("DEAD_LETTERS_TOPIC", 1))[0]
+    headers = dict(record.headers)
+    assert record.value == b"\xff not JSON"
+    assert headers["dead_letter_reason"] == b"malformed"
+    assert headers["dead_letter_topic"] == house.topics["BALANCE_EVENTS_TOPIC"].encode()
+    assert headers["dead_letter_offset"] == b"0"
+    await house.said("DEPOSIT_COMMANDS_TOPIC", 1)
+
+
+async def test_killed_at_any_time_it_records_each_fact_once_and_sends_each_command_as_stored(
+    house: House, connection: asyncpg.Connection
+) -> None:
+    """Kill -9 five times amid 1,200 facts: one snapshot per version, one content per id, nothing missing."""
+    people = [await add_person(connection) for _ in range(30)]
+    child = await house.start_consumer()
+    for first in range(1, 41, 8):
+        await house.publish(facts(people, range(first, first + 8)))
+        enough = 30 * (first + 3)
+
+        async def amid() -> bool:
+            return await count(connection, "balance_snapshots") >= enough  # noqa: B023 - asked before the next round
+
+        await until(amid, "some of it is recorded")
+        await child.kill()
+        await child.start()
+
+    async def complete() -> bool:
+        waiting = await connection.fetchval("select count(*) from deposit_commands where status = 'pending'")
+        return await count(connection, "balance_snapshots") == 30 * 40 and waiting == 0
+
+    await until(complete, "every version has its snapshot, every command is sent")
+    stored = {
+        str(row["command_id"]): row["payload"] for row in await connection.fetch("select * from deposit_commands")
+    }
+    said = await house.said("DEPOSIT_COMMANDS_TOPIC", len(stored))
+    assert {str(deposit_command.decode(record.value or b"").command_id) for record in said} == set(stored)
+    assert all(stored[dict(record.headers)["ce_id"].decode()] == record.value for record in said)
+    assert await connection.fetchval("select sum(amount) from deposit_commands") == 30 * (20 * 40 - 20)
+
+
+async def test_a_signal_ends_it_in_order(house: House, connection: asyncpg.Connection) -> None:
+    """SIGTERM: the batch in hand is finished, the exit is clean, the log says so."""
+    person = await add_person(connection)
+    child = await house.start_consumer()
+    await house.publish(facts([person], (1, 2)))
+    await house.said("DEPOSIT_COMMANDS_TOPIC", 1)
+    await child.stop()
+    assert "consumer has stopped" in child.last_words()
+    assert "bug" not in child.last_words()
+
+
+@pytest.mark.kafka
+async def test_three_consumers_share_the_work_and_hand_over_when_one_dies(
+    kafka_house: House, connection: asyncpg.Connection
+) -> None:
+    """On a real Kafka: three members, one killed without goodbye, the others take its partitions; nothing is missed."""
+    house = kafka_house
+    people = [await add_person(connection) for _ in range(40)]
+    children = [await house.start_consumer() for _ in range(3)]
+    await house.publish(facts(people, range(1, 11)))
+
+    async def recorded(number: int) -> bool:
+        return await count(connection, "balance_snapshots") == number
+
+    await until(lambda: recorded(400), "the first half is recorded")
+    await children[1].kill()
+    await house.publish(facts(people, range(11, 21)))
+    await until(lambda: recorded(800), "the second half is recorded by those who are left")
+    working = [child for child in children if "partitions assigned" in child.log.read_text()]
+    assert len(working) == 3
+
+
+async def test_without_its_environment_it_names_every_variable(tmp_path: Path) -> None:
+    """One error with all that is missing or malformed, exit code 2."""
+    child = Child("bare", ["consumer"], {"STELLAR_NETWORK": "moonnet", "AUTO_DEPOSIT_MIN_DEPOSIT": "1e3"}, tmp_path)
+    await child.start()
+    assert child._running is not None
+    assert await asyncio.wait_for(child._running.wait(), 60) == 2
+    words = child.last_words()
+    for name in (
+        "DATABASE_URL",
+        "KAFKA_BOOTSTRAP_SERVERS",
+        "ASSET_ISSUER",
+        "STELLAR_NETWORK",
+        "AUTO_DEPOSIT_MIN_DEPOSIT",
+    ):
+        assert name in words
