@@ -16,13 +16,11 @@ begin
   alter table public.stellar_wallets enable row level security;
   revoke all on public.stellar_wallets from public, anon, authenticated;
   grant select, insert, update on public.stellar_wallets to authenticated;
-  grant select, insert, update, delete on public.stellar_wallets to service_role;
   create policy stellar_wallets_owner_reads on public.stellar_wallets
     for select to authenticated using (user_id = (select auth.uid()));
   create policy stellar_wallets_owner_inserts on public.stellar_wallets
     for insert to authenticated with check (user_id = (select auth.uid()));
   create policy stellar_wallets_owner_updates on public.stellar_wallets
     for update to authenticated using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
-  create policy stellar_wallets_service on public.stellar_wallets to service_role using (true) with check (true);
 end
 $do$;

@@ -64,5 +64,10 @@ create trigger stellar_wallets_other_account
   for each row when (old.public_key is distinct from new.public_key or old.network is distinct from new.network)
   execute function public.stellar_wallets_forget_state();
 
+-- Supabase's service_role bypasses row security; a login that was granted service_role does not, and would see no wallet.
+grant select, insert, update, delete on public.stellar_wallets to service_role;
+drop policy if exists stellar_wallets_service on public.stellar_wallets;
+create policy stellar_wallets_service on public.stellar_wallets to service_role using (true) with check (true);
+
 -- Supabase grants these to everyone too; row level security does not hold for them.
 revoke truncate, references, trigger on public.stellar_wallets from public, anon, authenticated;

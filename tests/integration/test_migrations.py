@@ -109,6 +109,21 @@ async def test_an_earlier_007_with_rows(version: int, new_server: NewServer, mig
     assert await apply(url) == [said[0], "the schema is up to date"]
 
 
+async def test_a_login_granted_the_service_role_works_on_supabase(new_server: NewServer) -> None:
+    """Beside people's own policies a login in service_role, without bypassrls, sees and updates every wallet."""
+    server = new_server(18)
+    url = await make_supabase(server)
+    await execute(url, (SQL / "earlier_007.sql").read_text())
+    await apply(url)
+    await execute(server.url(), "create role pipeline login in role service_role")
+    pipeline = await asyncpg.connect(server.url(user="pipeline"))
+    try:
+        assert await pipeline.execute("update public.stellar_wallets set previous_usdc_balance = 1") == "UPDATE 2"
+        assert await pipeline.fetchval("select count(*) from public.balance_snapshots") == 3
+    finally:
+        await pipeline.close()
+
+
 @every_version
 async def test_every_file_runs_by_plain_psql(version: int, new_server: NewServer, migrated_lines: list[str]) -> None:
     """Without migrate: each file by psql, twice in a row; and migrate afterwards runs them again without harm."""
