@@ -12,7 +12,7 @@ from consumer.settings import ConsumerSettings
 from schema.service import logs
 from schema.service.settings import read_environment
 
-app = typer.Typer(add_completion=False, help=__doc__)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
 
 @app.callback(invoke_without_command=True)

@@ -161,5 +161,8 @@ def _tell(console: Console, stage: Stage, ending: Ending, view: View, *, as_json
         print_summary(console, stage, ending, view.counts)
 
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app.command(help=main.__doc__)(main)
+
 if __name__ == "__main__":
-    typer.run(main)
+    app()

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
+import stellar_sdk
 from stellar_sdk import Asset as SdkAsset
-from stellar_sdk import Keypair, TransactionEnvelope, operation
+from stellar_sdk import Keypair, TransactionEnvelope
 from stellar_sdk.exceptions import BadSignatureError, SdkError
 
 from sandbox.chain_operations import AccountMerge, ChangeTrust, CreateAccount, Operation, Payment
@@ -52,18 +53,18 @@ def _is_signed_by(envelope: TransactionEnvelope, signer: AccountId) -> bool:
     return False
 
 
-def _operation(each: operation.Operation, transaction_source: str) -> Operation:
+def _operation(each: stellar_sdk.Operation, transaction_source: str) -> Operation:
     source = AccountId(each.source.account_id if each.source else transaction_source)
-    if isinstance(each, operation.Payment):
+    if isinstance(each, stellar_sdk.Payment):
         asset = None if each.asset.is_native() else _asset(each.asset)
         to = AccountId(each.destination.account_id)
         return Payment(source=source, to=to, asset=asset, stroops=parse_stroops(each.amount))
-    if isinstance(each, operation.CreateAccount):
+    if isinstance(each, stellar_sdk.CreateAccount):
         starting = parse_stroops(each.starting_balance)
         return CreateAccount(source=source, account=AccountId(each.destination), starting_stroops=starting)
-    if isinstance(each, operation.ChangeTrust) and isinstance(each.asset, SdkAsset):
+    if isinstance(each, stellar_sdk.ChangeTrust) and isinstance(each.asset, SdkAsset):
         return ChangeTrust(source=source, asset=_asset(each.asset), limit_stroops=parse_stroops(each.limit))
-    if isinstance(each, operation.AccountMerge):
+    if isinstance(each, stellar_sdk.AccountMerge):
         return AccountMerge(source=source, into=AccountId(each.destination.account_id))
     raise Malformed(
         type(each).__name__, expected="a payment, create_account, change_trust or account_merge", field="tx"

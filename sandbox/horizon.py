@@ -51,6 +51,11 @@ class Horizon:
         return self._instance.base_url
 
     @property
+    def stream_ledger(self) -> int:
+        """The newest ledger that streams have been told of."""
+        return self._instance.stream_ledger
+
+    @property
     def faults(self) -> Faults:
         """Add troubles here."""
         return self._instance.faults

@@ -160,8 +160,8 @@ async def _insert_wallets(pool: asyncpg.Pool, options: Options, accounts: list[A
     people = [(uuid4(), account_id) for account_id in accounts if account_id not in there]
     async with pool.acquire() as connection, connection.transaction():
         await connection.executemany(
-            "insert into auth.users (id, email) values ($1, $1::text || '@sandbox.example')",
-            [(user_id,) for user_id, _ in people],
+            "insert into auth.users (id, email) values ($1, $2)",
+            [(user_id, f"{user_id}@sandbox.example") for user_id, _ in people],
         )
         await connection.executemany(
             "insert into stellar_wallets (user_id, public_key, network) values ($1, $2, $3)",

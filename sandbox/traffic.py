@@ -20,7 +20,7 @@ class Mix:
     dust: int = 4
     path: int = 5  # someone pays in XLM, the wallet receives the asset
     contract: int = 5  # a contract pays, or the issuer's mints
-    crossed: int = 2  # the wallet's own offer is taken: its balance rises with no payment
+    crossed: int = 0  # the wallet's own offer is taken: no payment shows it, the stream sees it at the next one
     counterfeit: int = 5  # the same code from another issuer
     withdrawal: int = 5  # the vault pays back
     spend: int = 4  # the owner spends, or tries to
