@@ -56,7 +56,7 @@ def embedded_broker() -> Iterator[EmbeddedBroker]:
 @pytest.fixture(scope="session")
 def apache_kafka() -> Iterator[ApacheKafka]:
     """One real Apache Kafka for the whole run: take topics with names of your own, and do not stop it."""
-    _need_apache_kafka()
+    need_apache_kafka()
     with apache.running() as node:
         yield node
 
@@ -72,7 +72,7 @@ def broker(request: pytest.FixtureRequest) -> Broker:
 def mortal_broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
     """Each broker in turn, of this test alone: it may be frozen or killed."""
     if request.param == "apache":
-        _need_apache_kafka()
+        need_apache_kafka()
         with apache.running() as node:
             yield Broker(node=node)
         return
@@ -81,7 +81,8 @@ def mortal_broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
     embedded.kill()
 
 
-def _need_apache_kafka() -> None:
+def need_apache_kafka() -> None:
+    """Skip the test where there is no Apache Kafka; fail it in CI."""
     if apache.JARS.is_dir():
         return
     missing = "there is no Apache Kafka here: run `make kafka`"

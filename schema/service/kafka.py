@@ -127,6 +127,8 @@ def _failure(acks: Sequence[asyncio.Future[RecordMetadata]], error: Exception, s
 
 async def stop(producer: AIOKafkaProducer, *, deadline_s: float) -> None:
     """Send what is still waiting, within the deadline, and close; whatever is left is given up and never sent later."""
+    if producer._closed:  # noqa: SLF001 - given up before: its flush would wait for ever
+        return
     try:
         async with asyncio.timeout(deadline_s):
             await producer.flush()
