@@ -61,7 +61,7 @@ class EmbeddedBroker:
         try:
             self._child.stdin.write(json.dumps({"topic": name, "partitions": partitions}).encode() + b"\n")
             self._child.stdin.flush()
-        except BrokenPipeError as error:
+        except (BrokenPipeError, ValueError) as error:  # ValueError: closed by us
             raise BrokerFailed("the embedded broker has ended") from error
         reply = self._reply(REPLY_DEADLINE_S)
         if "error" in reply:
@@ -136,6 +136,7 @@ class _MockCluster:
         self._cluster = self._library.rd_kafka_mock_cluster_new(client, 1)
         if not self._cluster:
             raise BrokerFailed("librdkafka made no mock cluster")
+        self._library.rd_kafka_mock_set_controller_id(self._cluster, 1)  # by itself it names a broker that is not there
         self._library.rd_kafka_mock_group_initial_rebalance_delay_ms(self._cluster, 0)
 
     @property
@@ -165,6 +166,7 @@ def _library() -> ctypes.CDLL:
         ("rd_kafka_err2str", text, [number]),
         ("rd_kafka_mock_cluster_new", pointer, [pointer, number]),
         ("rd_kafka_mock_cluster_bootstraps", text, [pointer]),
+        ("rd_kafka_mock_set_controller_id", number, [pointer, ctypes.c_int32]),
         ("rd_kafka_mock_group_initial_rebalance_delay_ms", None, [pointer, ctypes.c_int32]),
         ("rd_kafka_mock_topic_create", number, [pointer, text, number, number]),
     ):

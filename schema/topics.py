@@ -1,6 +1,6 @@
 """The four topics, made where they are missing. What exists is reported and never changed: keys would move."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +16,7 @@ PARTITIONS: Final = 6  # as many consumers can share the work; more cost nothing
 _DAY_MS: Final = 24 * 60 * 60 * 1000
 _EVENTS_KEPT_DAYS: Final = 14  # a fact can be read again from the chain; two weeks bridge any outage
 _RECORDS_KEPT_DAYS: Final = 365  # commands, results and dead letters: whoever must explain a deposit needs them
+_NEWS_S: Final = 30.0  # from the controller to every broker: milliseconds, unless one is busy
 _REPLICAS_FOR_TWO_ACKS: Final = 3  # from here on one broker may die and every record still has two copies
 
 
@@ -45,19 +46,18 @@ async def ensure(
     wanted = _wanted(settings, partitions=partitions, replication_factor=replication_factor)
     admin = await _connect(settings, wait_s=wait_s, say=say)
     try:
-        before = await _partitions(admin, wanted)
-        missing = [topic for name, topic in wanted.items() if name not in before]
-        if missing:
-            await _make(admin, missing)
-        after = before | {topic.name: topic.num_partitions for topic in missing}
-        limits = await _batch_limits(admin, after)
+        found = await _partitions(admin, wanted)
+        missing = [topic for name, topic in wanted.items() if name not in found]
+        made = await _make(admin, missing) if missing else set()
+        found = await _all_partitions(admin, wanted) if missing else found
+        limits = await _batch_limits(admin, wanted)
     finally:
         await admin.close()
     return [
         Topic(
             name=name,
-            partitions=after[name],
-            made_now=name not in before,
+            partitions=found[name],
+            made_now=name in made,
             batch_bytes_max=limits.get(name),
         )
         for name in wanted
@@ -116,24 +116,36 @@ async def _connect(settings: KafkaSettings, *, wait_s: float, say: Callable[[str
     return admin
 
 
-async def _partitions(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, int]:
+async def _partitions(admin: AIOKafkaAdminClient, names: Collection[str]) -> dict[str, int]:
     """Those of these topics that exist, with their partitions. Asks for all: asking by name would make them."""
     described = await admin.describe_topics()
     found = {topic["topic"]: len(topic["partitions"]) for topic in described if topic["error_code"] == 0}
     return {name: found[name] for name in names if name in found}
 
 
-async def _make(admin: AIOKafkaAdminClient, topics: list[NewTopic]) -> None:
+async def _make(admin: AIOKafkaAdminClient, topics: list[NewTopic]) -> set[str]:
+    """The names that were made: someone else may have been as quick with the others."""
     try:
         response = await admin.create_topics(topics)
     except IncompatibleBrokerVersion as error:
         raise NotMade("this broker cannot create topics on request (the embedded one cannot)") from error
     for name, code, message in response.topic_errors:
-        if code not in (0, TopicAlreadyExistsError.errno):  # someone else may have been as quick
+        if code not in (0, TopicAlreadyExistsError.errno):
             raise NotMade(f"{name}: {message or for_code(code).__name__}")
+    return {name for name, code, _message in response.topic_errors if code == 0}
 
 
-async def _batch_limits(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, int]:
+async def _all_partitions(admin: AIOKafkaAdminClient, names: Collection[str]) -> dict[str, int]:
+    """All of these topics, as soon as the brokers have heard of them."""
+    async for attempt in stamina.retry_context(on=NotMade, attempts=None, timeout=_NEWS_S, wait_initial=0.05):
+        with attempt:
+            found = await _partitions(admin, names)
+            if len(found) < len(names):
+                raise NotMade(f"made, but not seen within {_NEWS_S} s: {', '.join(set(names) - set(found))}")
+    return found
+
+
+async def _batch_limits(admin: AIOKafkaAdminClient, names: Collection[str]) -> dict[str, int]:
     """`max.message.bytes` of each topic, where the broker tells."""
     asked = [ConfigResource(ConfigResourceType.TOPIC, name, configs={"max.message.bytes": ""}) for name in names]
     try:
