@@ -189,11 +189,7 @@ class Carrier:
         delay_s = self._rules.retry_s
         while True:
             try:
-                answer = await self._chain.submit(signed.envelope)
-                code = answer.code
-                if isinstance(answer, TransactionView) and answer.successful:
-                    return _succeeded(command, signed, answer)
-                result = await self._certain_end(command, signed, code)
+                result = await self._certain_end(command, signed, await self._submit(command, signed))
                 if result is not None:
                     return result
             except Unreachable as unreachable:
@@ -201,12 +197,24 @@ class Carrier:
             await asyncio.sleep(delay_s)
             delay_s = min(2 * delay_s, RETRY_S_MAX)
 
-    async def _certain_end(self, command: DepositCommand, signed: Signed, code: str) -> DepositResult | None:
+    async def _submit(self, command: DepositCommand, signed: Signed) -> TransactionView | NotIncluded:
+        """Hand the envelope in. No answer is one too: what became of it must then be looked up."""
+        try:
+            return await self._chain.submit(signed.envelope)
+        except Unreachable as unreachable:
+            log.info("submitted, with no answer", command_id=str(command.command_id), reason=str(unreachable))
+            return NotIncluded(code="")
+
+    async def _certain_end(
+        self, command: DepositCommand, signed: Signed, answer: TransactionView | NotIncluded
+    ) -> DepositResult | None:
         """The result, when it is certain; None while the transaction may still get into a ledger.
 
         The order matters: what rules the transaction out is read first, the transaction after it.
         """
-        sequence_spent_at = 0
+        if isinstance(answer, TransactionView) and answer.successful:
+            return _succeeded(command, signed, answer)
+        code, sequence_spent_at = answer.code, 0
         if code == "tx_bad_seq":
             account = await self._chain.account(command.account_id, command.asset)
             sequence_spent_at = account.ledger if account.sequence >= signed.sequence else 0

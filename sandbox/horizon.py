@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
@@ -12,7 +13,7 @@ from sandbox.chain import Chain
 from sandbox.chain_history import LedgerHeader
 from sandbox.horizon_control import Control
 from sandbox.horizon_faults import Fault, Faults
-from sandbox.horizon_instance import Instance, Options
+from sandbox.horizon_instance import Instance, Options, now
 from sandbox.horizon_problems import CONTENT_TYPE, Problem, not_found, rate_limit_exceeded
 from sandbox.horizon_submit import Submissions
 from sandbox.horizon_views import FAULT, Views, check_acceptable
@@ -36,10 +37,11 @@ class Horizon:
         traffic: Traffic | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
+        clock: Callable[[], datetime] = now,
     ) -> None:
         self.chain = chain
         self.people = people
-        self._instance = Instance(chain, options or Options())
+        self._instance = Instance(chain, options or Options(), clock=clock)
         self.traffic = traffic or Traffic(people, seed=chain.seed)
         self._host, self._port = host, port
         self._runner: web.AppRunner | None = None
