@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from sandbox import world
 from sandbox.executor_store import Store
 from schema import deposit_command
 from schema.deposit_command import DepositCommand
 from schema.stellar import Stroops
-from tests.integration.executor_world import UNIT, Surroundings, surroundings
+from tests.integration.executor_world import UNIT, Surroundings, ledgers_later, surroundings
 
 PAIRS = 60
 
@@ -142,3 +143,22 @@ async def test_a_long_death_past_the_time_bound_is_settled_rightly(tmp_path: Pat
         (content,) = {content for _, content in around.published}
         succeeded = b'"succeeded"' in content
         assert around.deposits() == ([10 * UNIT] if succeeded else [])
+
+
+async def test_a_failure_that_was_told_stays_a_failure(tmp_path: Path) -> None:
+    """A command that failed for want of money stays failed when money comes while the executor is dead."""
+    async with _world(tmp_path, 40) as around:
+        for wallet in range(40):
+            command = around.command(wallet=wallet, units=150)
+            folder = tmp_path / str(wallet)
+            alive = await _live(around, folder, command, 1 + wallet) > 0
+            told = list(around.published)
+            world.pay(around.horizon.chain, around.horizon.people, around.account_id(wallet), 100 * UNIT)
+            await ledgers_later(around.horizon)
+            await _live(around, folder, command, None)
+            account_id = around.account_id(wallet)
+            results = {content for account, content in around.published if account == account_id}
+            assert len(results) == 1
+            failed = b'"insufficient_balance"' in results.pop()
+            assert around.deposits(wallet) == ([] if failed else [150 * UNIT])
+            assert failed or not (alive or any(account == account_id for account, _ in told))
