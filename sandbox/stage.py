@@ -25,6 +25,7 @@ ISSUERS: Final = {
     "mainnet": "USDC:GA5ZSEJYB37JRC5AVCIA5MOP4RHTM335X2KGX3IHOJAPP5RE34K4KZVN",
 }
 COMMAND_TTL_S: Final = 60
+EMBEDDED_SESSION_TIMEOUT_MS: Final = 2_000  # the embedded broker lets it pass whenever a member comes back
 COMMAND_TTL_WITHOUT_EXECUTOR_S: Final = 86_400
 
 Say = Callable[[str], None]
@@ -191,6 +192,10 @@ async def _start_ours(stage: Stage, say: Say) -> None:
         "EXECUTOR_FAILURE_RATE": str(options.failure_rate),
         "STREAM_NAME": "sandbox",
     }
+    if options.simulates_chain:
+        environment["HORIZON_REQUESTS_PER_HOUR"] = "0"  # it is ours alone
+    if options.kafka is None:
+        environment["GROUP_SESSION_TIMEOUT_MS"] = str(EMBEDDED_SESSION_TIMEOUT_MS)
     programs = {"stream": ["producers", "stream"], "consumer": ["consumer"]}
     if stage.vault is not None:
         programs["executor"] = ["sandbox.executor"]
