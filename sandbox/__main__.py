@@ -122,7 +122,7 @@ async def _run(options: Options, *, as_json: bool) -> bool:
     def say(line: str) -> None:
         notes.append(line)
         if not as_json and not drawing:
-            console.print(line)
+            console.print(line, soft_wrap=True)
 
     async with set_up(options, say) as stage:
         director = Director(stage, say)
@@ -149,7 +149,7 @@ async def _show(console: Console, view: View, director: Director, *, quiet: bool
             await view.refresh()
             drawn += 1
             if not console.is_terminal and not quiet and drawn % LINE_EVERY == 0:
-                console.print(view.line())
+                console.print(view.line(), soft_wrap=True)
             await asyncio.wait([leading], timeout=REFRESH_S)
     return await leading
 

@@ -49,6 +49,7 @@ class Director:
         self._stop = asyncio.Event()
         self._random = random.Random(stage.options.seed)
         self.payments = 0
+        self._replayed = 0
         self.kills = 0
         self.crashes = 0
         self.phase = "starting"
@@ -115,12 +116,12 @@ class Director:
         while not self._stop.is_set() and (deadline is None or time.monotonic() < deadline):
             if options.simulates_chain:
                 answer = await self._stage.tell_chain("traffic", {"payments_per_s": options.payments_per_s})
-                self.payments = answer["told"]
+                self.payments = self._replayed + answer["told"]
             if options.payments is not None and self.payments >= options.payments:
                 break
             await asyncio.sleep(POLL_S)
         if options.simulates_chain:
-            self.payments = (await self._stage.tell_chain("traffic", {"payments_per_s": 0}))["told"]
+            self.payments = self._replayed + (await self._stage.tell_chain("traffic", {"payments_per_s": 0}))["told"]
         if options.kills:
             await killer
         killer.cancel()
@@ -129,7 +130,7 @@ class Director:
         recorded = self._stage.recorded
         if recorded is not None and recorded.payments:
             await self._stage.tell_chain("replay", {"payments": list(recorded.payments)})
-            self.payments += len(recorded.payments)
+            self._replayed = self.payments = len(recorded.payments)
 
     async def _kill_at_random(self) -> None:
         """SIGKILL to one of ours, a pause, a start; so often, spread over the run."""

@@ -1,6 +1,8 @@
 """The oracle: it knows the chain, the topics and what is stored, shares no code with the decision, checks every sum."""
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
@@ -8,11 +10,12 @@ from typing import Any, Final
 from aiokafka import TopicPartition
 
 from sandbox.stage import Stage
-from schema import deposit_command, deposit_result
+from schema import balance_event, deposit_command, deposit_result
+from schema.balance_event import BalanceEvent
 from schema.deposit_result import ResultStatus
 from schema.service import kafka
 from schema.service.settings import KafkaSettings
-from schema.stellar import AccountId, format_stroops, parse_signed_stroops, parse_stroops
+from schema.stellar import AccountId, Malformed, format_stroops, parse_signed_stroops, parse_stroops
 
 READ_TIMEOUT_MS: Final = 1_000
 DISCREPANCIES_SHOWN: Final = 20
@@ -25,6 +28,7 @@ class Sums:
     baseline: int = 0
     received: int = 0
     excluded: int = 0
+    doubtful: int = 0
     spent: int = 0
     deposited: int = 0
     balance: int = 0
@@ -48,6 +52,7 @@ class Topics:
 
     commands: dict[str, Counter[bytes]]
     results: dict[str, Counter[bytes]]
+    doubtful: set[str]  # events that do not say where the money came from
     complete: bool  # false when the broker has dropped the oldest records
 
 
@@ -97,7 +102,7 @@ class _Wallet:
             return
         self._check_snapshots(snapshots, facts, by_ledger)
         self._check_commands(commands, topics)
-        self._check_money(history, facts, commands, wallet)
+        self._check_money(history, facts, commands, wallet, topics)
 
     def _check_snapshots(self, snapshots: Any, facts: Any, by_ledger: dict[int, int]) -> None:
         """One per version, each what the chain held in that ledger, each linked to the one before."""
@@ -129,13 +134,18 @@ class _Wallet:
             if row["status"] in ("pending", "published"):
                 self._wrong(f"command {row['command_id']}: still {row['status']}")
 
-    def _check_money(self, history: Any, facts: Any, commands: Any, wallet: Any) -> None:
+    def _check_money(
+        self, history: Any, facts: Any, commands: Any, wallet: Any, topics: Topics
+    ) -> None:
         """What came in and was to be deposited has been, once; what was not to be is still there."""
         deposits = {row["transaction_hash"]: row for row in commands if row["deposited_amount"] is not None}
         moved = self._moved(history, after=facts[0]["ledger"], deposits=set(deposits))
         recorded = sum(_stroops(row["deposited_amount"]) for row in deposits.values())
         baseline, balance = _stroops(facts[0]["usdc_balance"]), parse_stroops(history["balance"] or "0")
-        left = balance - baseline - moved.excluded
+        doubtful = sum(
+            max(_stroops(row["balance_change"]), 0) for row in facts[1:] if str(row["event_id"]) in topics.doubtful
+        )
+        left = balance - baseline - moved.excluded - doubtful
         whole = baseline + moved.received + moved.excluded - moved.spent - moved.deposited
         stored = wallet["previous_usdc_balance"]
         for holds, otherwise in (
@@ -143,13 +153,14 @@ class _Wallet:
             (whole == balance, f"baseline and changes make {_units(whole)}, the balance is {_units(balance)}"),
             (moved.deposited <= moved.received, "more was deposited than came in to be deposited"),
             (left < max(self._minimum, 1), f"{_units(left)} that qualified is not deposited"),
-            (left >= 0 or moved.spent > 0, "money that did not qualify is gone"),
+            (left >= 0 or moved.spent > 0 or doubtful > 0, "money that did not qualify is gone"),
             (stored is not None and _stroops(stored) == balance, f"stored {stored}, on the chain {_units(balance)}"),
         ):
             if not holds:
                 self._wrong(otherwise)
         for name in ("received", "excluded", "spent", "deposited"):
             setattr(self._sums, name, getattr(self._sums, name) + getattr(moved, name))
+        self._sums.doubtful += doubtful
         self._sums.baseline += baseline
         self._sums.balance += balance
 
@@ -218,11 +229,19 @@ async def read_topics(stage: Stage) -> Topics:
     settings = KafkaSettings(kafka_bootstrap_servers=stage.bootstrap_servers)
     commands, complete = await _read(settings, settings.deposit_commands_topic)
     results, _ = await _read(settings, settings.deposit_results_topic)
+    events, _ = await _read(settings, settings.balance_events_topic)
     return Topics(
         commands=_by_id(commands, lambda body: str(deposit_command.decode(body).command_id)),
         results=_by_id(results, lambda body: str(deposit_result.decode(body).command_id)),
+        doubtful={str(event.event_id) for event in _events(events) if event.movements is None},
         complete=complete,
     )
+
+
+def _events(bodies: list[bytes]) -> Iterator[BalanceEvent]:
+    for body in bodies:
+        with suppress(Malformed):  # not ours: it is a dead letter then
+            yield balance_event.decode(body)
 
 
 def _by_id(bodies: list[bytes], identify: Any) -> dict[str, Counter[bytes]]:

@@ -144,7 +144,7 @@ def summary_as_json(stage: Stage, ending: Ending) -> dict[str, Any]:
     return said
 
 
-_AMOUNTS: Final = ("baseline", "received", "excluded", "spent", "deposited", "balance", "commanded")
+_AMOUNTS: Final = ("baseline", "received", "excluded", "doubtful", "spent", "deposited", "balance", "commanded")
 _COUNTED: Final = ("snapshots", "commands", "dead_letters", "topic_commands", "topic_repeats")
 
 
@@ -153,49 +153,56 @@ def print_summary(console: Console, stage: Stage, ending: Ending, counts: dict[s
     console.rule("summary")
     killed = f", {ending.kills} kills" if ending.kills else ""
     wallets, seed = len(stage.wallets), stage.options.seed
-    console.print(f"{ending.payments} payments to {wallets} wallets in {ending.seconds:.0f} s, seed {seed}{killed}")
+    _say(console, f"{ending.payments} payments to {wallets} wallets in {ending.seconds:.0f} s, seed {seed}{killed}")
     if ending.sums is None:
-        console.print(", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items()))
-        console.print("The chain is not ours, so nothing here can prove the sums. The logs:", str(stage.options.folder))
+        _say(console, ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items()))
+        _say(console, "The chain is not ours, so nothing here can prove the sums. The logs:", str(stage.options.folder))
         return
     _print_sums(console, ending.sums, stage.asset.code)
     if ending.latency:
         _print_latency(console, ending.latency)
     if ending.sums.exact:
-        console.print("every sum is exact", style="bold green")
+        _say(console, "every sum is exact", style="bold green")
         return
-    console.print(f"{len(ending.sums.discrepancies)} DISCREPANCIES", style="bold red")
+    _say(console, f"{len(ending.sums.discrepancies)} DISCREPANCIES", style="bold red")
     for discrepancy in ending.sums.discrepancies[:DISCREPANCIES_SHOWN]:
-        console.print(f"  {discrepancy}")
-    console.print("The logs:", str(stage.options.folder))
+        _say(console, f"  {discrepancy}")
+    _say(console, "The logs:", str(stage.options.folder))
 
 
 def _print_sums(console: Console, sums: Sums, code: str) -> None:
     table = Table(show_header=False, box=None)
     table.add_column(justify="right")
     table.add_column()
+    doubt = f"; {format_stroops(sums.doubtful)} of it from unknown sources: protected" if sums.doubtful else ""
     for name, sign, words in (
-        ("baseline", " ", "was there when the wallets were first seen: protected"),
-        ("received", "+", "came in"),
-        ("excluded", "+", "came back from the vault: protected, never deposited again"),
+        ("baseline", " ", "was there at first sight: protected"),
+        ("received", "+", f"came in{doubt}"),
+        ("excluded", "+", "came back from the vault: protected"),
         ("spent", "-", "was spent by the owners"),
         ("deposited", "-", "was deposited into the vault"),
-        ("balance", "=", "is in the wallets now, on the chain and in the database alike"),
+        ("balance", "=", "is in the wallets now, on the chain as in the database"),
     ):
         table.add_row(f"{sign} {format_stroops(getattr(sums, name))} {code}", words)
     console.print(table)
     statuses = ", ".join(f"{count} {status}" for status, count in sorted(sums.statuses.items()))
-    console.print(
-        f"{sums.snapshots} snapshots; {sums.commands} commands ({statuses}); {sums.dead_letters} dead letters"
+    _say(
+        console, f"{sums.snapshots} snapshots; {sums.commands} commands ({statuses}); {sums.dead_letters} dead letters"
     )
-    console.print(
-        f"{sums.topic_commands} command ids on the topic, {sums.topic_repeats} of them said again with the same bytes"
+    _say(
+        console,
+        f"{sums.topic_commands} command ids on the topic, {sums.topic_repeats} of them said again with the same bytes",
     )
 
 
 def _print_latency(console: Console, latency: Latency) -> None:
     parts = " + ".join(f"{part} {seconds * 1000:.0f}" for part, seconds in latency.parts_p50_s.items())
-    console.print(
+    _say(
+        console,
         f"from the ledger's close to the acknowledged command: p50 {latency.p50_s * 1000:.0f} ms, "
-        f"p95 {latency.p95_s * 1000:.0f} ms over {latency.commands} commands\n  medians of the parts, in ms: {parts}"
+        f"p95 {latency.p95_s * 1000:.0f} ms over {latency.commands} commands\n  medians of the parts, in ms: {parts}",
     )
+
+
+def _say(console: Console, *words: str, style: str | None = None) -> None:
+    console.print(*words, style=style, soft_wrap=True)  # a line stays a line, for those who look for it with grep
