@@ -35,7 +35,6 @@ POLL_MS = 200
 PUBLISH_DEADLINE_S = 10.0
 STOP_DEADLINE_S = 5.0
 RETRY_S = 1.0
-SESSION_TIMEOUT_MS = 6_000  # a killed executor's partitions are free again after this long
 
 
 class Executor:
@@ -174,22 +173,22 @@ class Executor:
                 self._settings.deposit_commands_topic,
                 client_id=CLIENT_ID,
                 group_id=self._settings.executor_group,
-                session_timeout_ms=SESSION_TIMEOUT_MS,
-                heartbeat_interval_ms=SESSION_TIMEOUT_MS // 4,
+                session_timeout_ms=self._settings.group_session_timeout_ms,
+                heartbeat_interval_ms=self._settings.group_session_timeout_ms // 4,
             )
             try:
                 await consumer.start()
                 break
             except KafkaError as error:
                 log.warning("no broker to read from yet", reason=repr(error))
-                await consumer.stop()
+                await kafka.stop_consumer(consumer, deadline_s=STOP_DEADLINE_S)
                 await asyncio.sleep(RETRY_S)
         self._ready = True
         try:
             yield consumer
         finally:
             self._ready = False
-            await consumer.stop()
+            await kafka.stop_consumer(consumer, deadline_s=STOP_DEADLINE_S)
             if self._producer is not None:
                 await kafka.stop(self._producer, deadline_s=STOP_DEADLINE_S)
 

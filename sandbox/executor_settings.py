@@ -14,6 +14,7 @@ class ExecutorSettings(KafkaSettings, ChainSettings):
     executor_folder: Path  # its memory: never share it, never lose it
     executor_secrets_file: Path  # [{"account_id", "secret"}, ...]
     executor_group: str = "sandbox-executor"
+    group_session_timeout_ms: int = Field(6_000, ge=1_000)  # how long a killed one keeps its partitions
     executor_vault_address: AddressText | None = None  # for commands that name none
     executor_deposit_less: bool = False
     executor_wallets_at_once: int = Field(16, ge=1, le=1000)  # each waits for a ledger most of its time
