@@ -18,7 +18,7 @@ def test_books_balance_after_any_story(seed: int, ledgers: int, holding: int) ->
     """After every ledger each asset's sum is what was issued, and each wallet holds what its changes add up to."""
     chain, people = build(seed=seed % 5, holding=holding)
     rng = random.Random(seed)  # noqa: S311 - a story, not a secret
-    story = actions(people, seed=seed)
+    story = actions(people, seed=seed, mix=Mix(crossed=5))
     for _ in range(ledgers):
         for _ in range(rng.randint(0, 20)):
             action = next(story)
@@ -43,7 +43,7 @@ def test_the_traffic_has_its_mix_and_its_pace() -> None:
     assert [len(traffic.owed(0.1)) for _ in range(16)] == [1, 1, 1, 2] * 4
     assert Traffic(people, seed=3, payments_per_s=100).owed(1) == Traffic(people, seed=3, payments_per_s=100).owed(1)
     assert Traffic(people, seed=3).owed(60) == []
-    told = Traffic(people, seed=3, payments_per_s=1000, mix=Mix()).owed(1)
+    told = Traffic(people, seed=3, payments_per_s=1000, mix=Mix(crossed=20)).owed(1)
     kinds = Counter(type(action.operations[0]).__name__ for action in told)
     assert set(kinds) == {"Payment", "PathPayment", "ContractCall", "CrossOffer"}
 
