@@ -106,8 +106,10 @@ def _decided(row: Any) -> Text:
         return Text(f"deposited {_amount(row['deposit_amount'])} in {row['transaction_hash'][:_SHORT]}…", style="green")
     if row["previous_balance"] is None:
         return Text("baseline: protected, nothing to deposit", style="dim")
+    if row["deposit_amount"] is None and row["balance_change"] < 0:
+        return Text("went down: nothing to deposit", style="dim")
     if row["deposit_amount"] is None:
-        return Text("no deposit: nothing new, or below the minimum", style="dim")
+        return Text("no command: below the minimum, or protected", style="dim")
     return Text(f"command: deposit {_amount(row['deposit_amount'])} ({row['status']})", style="yellow")
 
 
@@ -116,7 +118,7 @@ def _short(account_id: str) -> str:
 
 
 def _amount(value: Any) -> str:
-    return "-" if value is None else f"{value:f}"
+    return "-" if value is None else f"{value:.7f}"
 
 
 def summary_as_json(stage: Stage, ending: Ending) -> dict[str, Any]:

@@ -77,8 +77,8 @@ class Asset:
     @classmethod
     def parse(cls, text: str) -> "Asset":
         """Read `CODE:ISSUER`; Malformed for anything else."""
-        code, _, issuer = text.partition(":")
-        if not _ASSET_CODE.fullmatch(code):
+        code, colon, issuer = text.partition(":")
+        if not colon or not _ASSET_CODE.fullmatch(code):
             raise Malformed(text, expected="CODE:ISSUER with a code of 1 to 12 letters or digits")
         return cls(code, parse_account_id(issuer))
 

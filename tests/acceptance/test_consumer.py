@@ -4,11 +4,12 @@ import asyncio
 from pathlib import Path
 
 import asyncpg
+import orjson
 import pytest
 
 from sandbox.children import Child
 from schema import deposit_command
-from tests.acceptance.conftest import House, count, facts
+from tests.acceptance.conftest import PARTITIONS, House, count, facts
 from tests.people import add_person
 from tests.waiting import until
 
@@ -105,17 +106,27 @@ async def test_three_consumers_share_the_work_and_hand_over_when_one_dies(
     house = kafka_house
     people = [await add_person(connection) for _ in range(40)]
     children = [await house.start_consumer() for _ in range(3)]
-    await house.publish(facts(people, range(1, 11)))
+
+    async def shared_by(*members: Child) -> bool:
+        held = [_partitions(child) for child in members]
+        return all(held) and sum(map(len, held)) == 2 * PARTITIONS
 
     async def recorded(number: int) -> bool:
         return await count(connection, "balance_snapshots") == number
 
+    await until(lambda: shared_by(*children), "each of the three holds partitions, and together all of them")
+    await house.publish(facts(people, range(1, 11)))
     await until(lambda: recorded(400), "the first half is recorded")
     await children[1].kill()
     await house.publish(facts(people, range(11, 21)))
     await until(lambda: recorded(800), "the second half is recorded by those who are left")
-    working = [child for child in children if "partitions assigned" in child.log.read_text()]
-    assert len(working) == 3
+    assert await shared_by(children[0], children[2]), "the two hold all partitions"
+
+
+def _partitions(child: Child) -> set[str]:
+    """What the log says a consumer was given last."""
+    lines = [orjson.loads(line) for line in child.log.read_bytes().splitlines() if b'"partitions assigned"' in line]
+    return set(lines[-1]["partitions"]) if lines else set()
 
 
 async def test_without_its_environment_it_names_every_variable(tmp_path: Path) -> None:
