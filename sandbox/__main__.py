@@ -7,13 +7,14 @@ import tempfile
 from collections import deque
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
 import orjson
 import typer
 from rich.console import Console
 from rich.live import Live
 
+from sandbox import command_line as line
 from sandbox.broker import BrokerFailed
 from sandbox.children import ChildFailed
 from sandbox.database import DatabaseUnavailable
@@ -33,47 +34,24 @@ EXIT_BAD_OPTION: Final = 2
 
 def main(  # noqa: PLR0913 - one argument per option
     *,
-    seconds: Annotated[
-        float | None, typer.Option(help="Traffic for so long, then rest and the summary. Default: until Ctrl-C.")
-    ] = None,
-    payments: Annotated[int | None, typer.Option(help="End after so many payments instead.")] = None,
-    wallets: Annotated[int, typer.Option(min=0, max=10_000, help="Wallets on the simulated chain.")] = 8,
-    payments_per_s: Annotated[float, typer.Option(min=0, help="Pace of the traffic.")] = 4.0,
-    ledger_s: Annotated[
-        float, typer.Option(min=0.05, help="Seconds from ledger to ledger; the real network takes 5.6.")
-    ] = 1.0,
-    seed: Annotated[int, typer.Option(help="Decides every key, payment and failure.")] = 1,
-    kills: Annotated[
-        int, typer.Option(min=0, help="kill -9 of stream, consumer and executor at random, so often.")
-    ] = 0,
-    min_deposit: Annotated[str, typer.Option(help="The policy's minimum.")] = "10",
-    failure_rate: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of commands that the executor fails.")
-    ] = 0.05,
-    database: Annotated[
-        str | None, typer.Option(help="My PostgreSQL (URL) instead of the embedded one; it is migrated.")
-    ] = None,
-    kafka: Annotated[str | None, typer.Option(help="My Kafka (host:port) instead of the embedded one.")] = None,
-    horizon: Annotated[
-        str | None,
-        typer.Option(help="My Horizon (URL) instead of the simulated chain; needs --account.", envvar="HORIZON_URL"),
-    ] = None,
-    account: Annotated[
-        list[str] | None, typer.Option(help="With --horizon: a wallet to watch (G...); may be repeated.")
-    ] = None,
-    network: Annotated[
-        Network, typer.Option(help="The network that --horizon or --replay is about.")
-    ] = Network.TESTNET,
-    asset: Annotated[
-        str | None, typer.Option(help="CODE:ISSUER; default: USDC, Circle's or the simulation's own.")
-    ] = None,
-    replay: Annotated[
-        list[Path] | None, typer.Option(exists=True, help="File or folder of recorded Horizon records to replay first.")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Only the summary, as JSON, on standard output.")] = False,
-    folder: Annotated[
-        Path | None, typer.Option(help="Where logs and the executor's memory go. Default: a temporary one.")
-    ] = None,
+    seconds: line.Seconds = None,
+    payments: line.Payments = None,
+    wallets: line.Wallets = 8,
+    payments_per_s: line.PaymentsPerS = 4.0,
+    ledger_s: line.LedgerS = 1.0,
+    seed: line.Seed = 1,
+    kills: line.Kills = 0,
+    min_deposit: line.MinDeposit = "10",
+    failure_rate: line.FailureRate = 0.05,
+    database: line.Database = None,
+    kafka: line.Kafka = None,
+    horizon: line.Horizon = None,
+    account: line.Account = None,
+    network: line.Network = Network.TESTNET,
+    asset: line.Asset = None,
+    replay: line.Replay = None,
+    json: line.Json = False,
+    folder: line.Folder = None,
 ) -> None:
     """Watch USDC arrive, snapshots and commands follow, an executor carry them out. Exit 0: every sum is exact."""
     try:
