@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from schema.stellar import Network
+from schema.stellar import Network as NetworkName
 
 Seconds = Annotated[
     float | None, typer.Option(help="Traffic for so long, then rest and the summary. Default: until Ctrl-C.")
@@ -25,7 +25,7 @@ Horizon = Annotated[
     typer.Option(help="My Horizon (URL) instead of the simulated chain; needs --account.", envvar="HORIZON_URL"),
 ]
 Account = Annotated[list[str] | None, typer.Option(help="With --horizon: a wallet to watch (G...); may be repeated.")]
-Network = Annotated[Network, typer.Option(help="The network that --horizon or --replay is about.")]
+Network = Annotated[NetworkName, typer.Option(help="The network that --horizon or --replay is about.")]
 Asset = Annotated[str | None, typer.Option(help="CODE:ISSUER; default: USDC, Circle's or the simulation's own.")]
 Replay = Annotated[
     list[Path] | None, typer.Option(exists=True, help="File or folder of recorded Horizon records to replay first.")
