@@ -134,9 +134,7 @@ class _Wallet:
             if row["status"] in ("pending", "published"):
                 self._wrong(f"command {row['command_id']}: still {row['status']}")
 
-    def _check_money(
-        self, history: Any, facts: Any, commands: Any, wallet: Any, topics: Topics
-    ) -> None:
+    def _check_money(self, history: Any, facts: Any, commands: Any, wallet: Any, topics: Topics) -> None:
         """What came in and was to be deposited has been, once; what was not to be is still there."""
         deposits = {row["transaction_hash"]: row for row in commands if row["deposited_amount"] is not None}
         moved = self._moved(history, after=facts[0]["ledger"], deposits=set(deposits))
