@@ -45,6 +45,6 @@ schemas: $(STAMP) ## write the JSON Schemas of the messages anew
 lock: $(STAMP) ## resolve the requirements anew, with hashes
 	$(BIN)/python -m pip install --quiet uv
 	for extra in "" "-dev"; do \
-	  CUSTOM="make lock" UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links pyproject.toml $${extra:+--extra sandbox --extra dev} -o requirements$$extra.txt; \
 	done

@@ -12,7 +12,7 @@ import pytest
 from sandbox.apache_kafka import ApacheKafka
 from sandbox.children import ROOT
 from schema import balance_event
-from tests.recordings import recordings
+from tests import recordings
 
 RUN_TIMEOUT_S = 540.0
 PAYMENTS = int(os.environ.get("SANDBOX_PAYMENTS", "1500"))
@@ -72,9 +72,10 @@ async def test_it_runs_on_a_kafka_and_a_postgresql_of_ones_own(
     assert found["commands_by_status"]["succeeded"] > 0
 
 
+@recordings.needed
 async def test_recorded_payments_end_in_facts_snapshots_and_commands(tmp_path: Path) -> None:
     """The network's own records: 39 USDC end in a command of 39; one that cannot be read is kept, its wallet is read."""
-    arguments = ("--replay", str(recordings()), "--network", "mainnet", "--wallets", "0", "--payments-per-s", "0")
+    arguments = ("--replay", str(recordings.FOLDER), "--network", "mainnet", "--wallets", "0", "--payments-per-s", "0")
     arguments += ("--failure-rate", "0")
     found = await summary(*arguments, "--seconds", "6", folder=tmp_path)
     assert found["received"] == "39.0100000"
