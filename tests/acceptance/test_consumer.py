@@ -3,14 +3,17 @@
 import asyncio
 from pathlib import Path
 
+import aiohttp
 import asyncpg
 import orjson
 import pytest
 
 from sandbox.children import Child
-from schema import deposit_command
+from sandbox.database import PostgresServer
+from schema import deposit_command, migrate
 from tests.acceptance.conftest import PARTITIONS, House, count, facts
 from tests.people import add_person
+from tests.unit.consumer.worlds import USDC
 from tests.waiting import until
 
 
@@ -144,3 +147,44 @@ async def test_without_its_environment_it_names_every_variable(tmp_path: Path) -
         "AUTO_DEPOSIT_MIN_DEPOSIT",
     ):
         assert name in words
+
+
+async def test_a_database_and_a_broker_that_are_not_there_yet_are_waited_for(
+    tmp_path: Path,
+) -> None:
+    """It starts before either, says so, and is alive and not ready, with the reason."""
+    server = PostgresServer(durable=False)
+    try:
+        server.start()
+        url = server.url()
+        server.stop()
+        environment = {
+            "DATABASE_URL": url,
+            "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
+            "STELLAR_NETWORK": "testnet",
+            "ASSET_ISSUER": USDC.issuer,
+        }
+        child = Child("early", ["consumer"], environment, tmp_path)
+        await child.start()
+
+        async def says(words: str) -> bool:
+            return child.log.exists() and words in child.log.read_text()
+
+        await until(lambda: says("database is away"), "it says that the database is away")
+        address = orjson.loads(next(line for line in child.log.read_bytes().splitlines() if b"health page" in line))
+        async with aiohttp.ClientSession() as http:
+            async with http.get(f"{address['address']}/healthz") as answer:
+                assert answer.status == 200
+            async with http.get(f"{address['address']}/readyz") as answer:
+                assert answer.status == 503
+                assert "database" in await answer.text()
+            server.start()
+            await migrate.migrate(url, dry_run=False, wait_s=60, say=lambda _: None)
+            await until(lambda: says("broker is away"), "it says that the broker is away")
+            async with http.get(f"{address['address']}/readyz") as answer:
+                assert answer.status == 503
+                assert "loop: Kafka is away" in await answer.text()
+        assert child.is_running
+        await child.stop()
+    finally:
+        server.remove()

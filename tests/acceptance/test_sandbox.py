@@ -74,7 +74,7 @@ async def test_it_runs_on_a_kafka_and_a_postgresql_of_ones_own(
 
 @recordings.needed
 async def test_recorded_payments_end_in_facts_snapshots_and_commands(tmp_path: Path) -> None:
-    """The network's own records: 39 USDC end in a command of 39; one that cannot be read is kept, its wallet is read."""
+    """The network's own records: 39 USDC end in a command of 39; one that cannot be read is kept."""
     arguments = ("--replay", str(recordings.FOLDER), "--network", "mainnet", "--wallets", "0", "--payments-per-s", "0")
     arguments += ("--failure-rate", "0")
     found = await summary(*arguments, "--seconds", "6", folder=tmp_path)
