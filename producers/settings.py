@@ -9,13 +9,19 @@ class ProducerSettings(KafkaSettings, ChainSettings, ServiceSettings):
     """What every producer needs."""
 
     horizon_url: Url
-    horizon_requests_per_hour: int = Field(3600, ge=0)  # what the public Horizon allows; 0: no limit, for one's own
-    reads_at_once: int = Field(16, ge=1, le=32)  # account states; more than 32 connections are never opened
+    """The Horizon to ask. It must be of STELLAR_NETWORK."""
+    horizon_requests_per_hour: int = Field(3600, ge=0)
+    """How many requests one process may make; the public Horizon allows 3600. 0: no limit, for one's own."""
+    reads_at_once: int = Field(16, ge=1, le=32)
+    """How many account states are read side by side. More than 32 connections are never opened."""
 
 
 class StreamSettings(ProducerSettings):
     """What the stream needs beyond that."""
 
-    stream_name: str = Field("stream", pattern="^[A-Za-z0-9_.-]{1,64}$")  # whose cursor: one per stream side by side
-    stream_idle_drain_s: float = Field(30.0, ge=0.1, le=3600)  # looks by itself, in case no wake-up comes
-    wallets_refresh_s: float = Field(30.0, ge=1, le=86_400)  # reads all wallets, in case a notification was lost
+    stream_name: str = Field("stream", pattern="^[A-Za-z0-9_.-]{1,64}$")
+    """Whose cursor: two streams side by side have two names. One that never ran begins at the newest ledger."""
+    stream_idle_drain_s: float = Field(30.0, ge=0.1, le=3600)
+    """After so many seconds the stream looks by itself, in case no wake-up comes."""
+    wallets_refresh_s: float = Field(30.0, ge=1, le=86_400)
+    """After so many seconds all wallets' rows are read again, in case a notification was lost."""

@@ -40,34 +40,54 @@ Url = Annotated[str, AfterValidator(_url_without_slash)]
 
 
 class Settings(BaseSettings):
-    """What every settings class here is: read from the environment alone, frozen, empty means unset."""
+    """What every settings class here is: read from the environment alone, frozen, empty means unset.
 
-    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, extra="ignore", case_sensitive=False)
+    The text under each field is its description in docs/configuration.md.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True, env_ignore_empty=True, extra="ignore", case_sensitive=False, use_attribute_docstrings=True
+    )
 
 
 class KafkaSettings(Settings):
     """How to reach the brokers, and what the topics are called."""
 
     kafka_bootstrap_servers: str
+    """The brokers, as host:port with commas between."""
     kafka_security_protocol: str = Field("PLAINTEXT", pattern="^(PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)$")
+    """How the brokers are spoken to. PLAINTEXT is neither encrypted nor authenticated."""
     kafka_sasl_mechanism: str = Field("PLAIN", pattern="^(PLAIN|SCRAM-SHA-256|SCRAM-SHA-512)$")
+    """How to log in, where the protocol is one of SASL."""
     kafka_sasl_username: str | None = None
+    """The login's name."""
     kafka_sasl_password: str | None = Field(None, repr=False)
+    """The login's password. Never logged."""
     kafka_ssl_cafile: str | None = None
+    """File of the authorities that sign the brokers' certificates; the system's where unset."""
     kafka_ssl_certfile: str | None = None
+    """File of our own certificate, where the brokers ask for one."""
     kafka_ssl_keyfile: str | None = None
+    """File of the key to that certificate."""
     balance_events_topic: str = balance_event.TOPIC
+    """Facts: producers write, the consumer reads."""
     deposit_commands_topic: str = deposit_command.TOPIC
+    """Deposit commands: the consumer writes, the executor reads."""
     deposit_results_topic: str = deposit_result.TOPIC
+    """Deposit results: the executor writes, the consumer reads."""
     dead_letters_topic: str = DEAD_LETTERS_TOPIC
+    """What was refused: the consumer writes, people read."""
 
 
 class ChainSettings(Settings):
     """Which network and asset this installation is about."""
 
     stellar_network: Network
+    """Which chain. Wallets and facts of the other one are left alone."""
     asset_code: str = Field("USDC", pattern="^[A-Za-z0-9]{1,12}$")
+    """The asset's code."""
     asset_issuer: AccountText
+    """Who issues the asset. The same code of another issuer is another asset."""
 
     @property
     def asset(self) -> Asset:
@@ -78,10 +98,15 @@ class ServiceSettings(Settings):
     """What every process has: a database, a port for health and metrics, a level for its logs."""
 
     database_url: str = Field(repr=False, pattern="^postgres(ql)?://")
-    http_port: int = Field(0, ge=0, le=65_535)  # 0: a free one, said in the log
+    """Where PostgreSQL is. Through a pooler only in session mode. Never logged."""
+    http_port: int = Field(0, ge=0, le=65_535)
+    """The port of `/healthz`, `/readyz` and `/metrics`. 0: a free one, said in the log."""
     http_host: str = "127.0.0.1"
+    """The address that port is opened on; 0.0.0.0 is every one."""
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
+    """The least important log lines that are written."""
     log_format: str = Field("json", pattern="^(json|console)$")
+    """One JSON object a line for machines, or `console` for people. Both on standard error."""
 
 
 def read_environment(settings: type[_S]) -> _S:

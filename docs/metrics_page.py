@@ -1,0 +1,59 @@
+"""docs/metrics.md, from the typed lists of the two processes."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from prometheus_client.metrics import MetricWrapperBase
+
+from consumer import metrics as of_consumer
+from consumer.outcome import Verdict
+from producers.metrics import Metrics
+from schema.balance_event import SnapshotType
+
+BEGINNING: Final = """# Metrics
+
+Each process serves `/metrics` (Prometheus) beside `/healthz` and `/readyz` on `HTTP_HOST`:`HTTP_PORT`. What to watch,
+and what to do about it, is in [operations.md](operations.md). A histogram has the usual `_bucket`, `_sum` and `_count`.
+"""
+INPUTS: Final = tuple(each for each in Verdict if each not in (Verdict.DUE, Verdict.NOT_DUE))  # waits are no records
+LABELS: Final[Mapping[str, Iterable[str]]] = {
+    "verdict": (*INPUTS, "malformed", "refused_by_database", "untracked", "not_ours"),
+    "reason": ("malformed", *(each for each in Verdict if each.is_refusal), "refused_by_database"),
+    "what": ("commands", "dead_letters"),
+    "snapshot_type": SnapshotType,
+    "mark": ("seen", "read", "published"),
+}
+
+
+def page() -> str:
+    """The page's Markdown."""
+    return (
+        f"{BEGINNING}\n## `python -m consumer`\n\n{_table(vars(of_consumer))}"
+        f"\n## `python -m producers stream`\n\n{_table(vars(Metrics()))}"
+    )
+
+
+def names() -> set[str]:
+    """Every metric, as Prometheus calls it."""
+    return {_name(each) for each in (*_metrics(vars(of_consumer)), *_metrics(vars(Metrics())))}
+
+
+def _table(members: Mapping[str, Any]) -> str:
+    rows = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
+    for metric in _metrics(members):
+        [described] = metric.describe()
+        labels = "; ".join(
+            f"`{label}`: {', '.join(f'`{value}`' for value in LABELS[label])}"
+            for label in metric._labelnames  # noqa: SLF001 - prometheus_client tells them nowhere else
+        )
+        rows.append(f"| `{_name(metric)}` | {described.type} | {labels} | {described.documentation} |")
+    return "\n".join(rows) + "\n"
+
+
+def _metrics(members: Mapping[str, Any]) -> list[MetricWrapperBase]:
+    return [each for each in members.values() if isinstance(each, MetricWrapperBase)]
+
+
+def _name(metric: MetricWrapperBase) -> str:
+    [described] = metric.describe()
+    return f"{described.name}_total" if described.type == "counter" else described.name
