@@ -1,8 +1,7 @@
 """A Horizon with the true wire format over the simulated chain: in this process, or as `python -m sandbox.horizon`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from types import TracebackType
 from typing import Self
@@ -132,16 +131,6 @@ class Horizon:
         if fault is not None and fault.cut_after_bytes is not None and isinstance(response, web.Response):
             return await _cut(request, response, fault.cut_after_bytes)
         return response
-
-
-@asynccontextmanager
-async def serve(
-    chain: Chain, people: Cast, *, ledger_s: float, options: Options | None = None
-) -> AsyncIterator[Horizon]:
-    """A Horizon whose ledgers close by themselves."""
-    async with Horizon(chain, people, options=options) as horizon:
-        horizon.close_every(ledger_s)
-        yield horizon
 
 
 def _instead(fault: Fault) -> web.Response:

@@ -59,7 +59,7 @@ def not_found() -> Problem:
         404,
         "not_found",
         "Resource Missing",
-        "The resource at the url requested was not found.  This usually occurs for one of two reasons:  The url "
+        "The resource at the url requested was not found.  This is usually occurs for one of two reasons:  The url "
         "requested is not valid, or no data in our database could be found with the parameters provided.",
     )
 

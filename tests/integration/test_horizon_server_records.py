@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sandbox import keys
+from sandbox import horizon_problems, keys
 from sandbox.chain_operations import (
     AccountMerge,
     AssetChange,
@@ -202,3 +202,24 @@ async def test_every_recorded_payment_passes_through_unchanged() -> None:
         assert again.headers["Latest-Ledger"] == str(client.chain.latest.sequence)
         own = await client.get(f"/accounts/{receiver}/payments")
         assert own.records == [each for each in raw if each.get("to") == receiver]
+
+
+@pytest.mark.parametrize(
+    ("problem", "recording"),
+    [
+        (horizon_problems.not_found(), "404_2"),
+        (horizon_problems.not_acceptable(), "406_not_acceptable_from_source"),
+        (horizon_problems.before_history(), "410_1"),
+        (horizon_problems.rate_limit_exceeded(retry_after_s=1), "429_rate_limit_exceeded_from_source"),
+        (
+            horizon_problems.stale_history(history_latest=63_800_061, core_latest=63_800_110),
+            "503_stale_history_with_extras_from_source",
+        ),
+        (horizon_problems.still_ingesting(), "503_still_ingesting_from_source"),
+    ],
+)
+def test_problems_are_in_the_recorded_words(problem: horizon_problems.Problem, recording: str) -> None:
+    """Each error says what the recorded one says; `instance` is a single server's name."""
+    recorded = recordings.load(f"errors/{recording}.json")
+    recorded.pop("instance", None)
+    assert problem.document == recorded
