@@ -1,7 +1,6 @@
 """Our own programs as child processes: started, watched, killed, started again; their words in one file each."""
 
 import asyncio
-import ctypes
 import os
 import signal
 import sys
@@ -11,10 +10,11 @@ from typing import Any, Final
 
 import orjson
 
+from sandbox.parent import die_with_parent
+
 ROOT: Final = Path(__file__).parent.parent
 FIRST_LINE_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 20.0
-_PR_SET_PDEATHSIG: Final = 1
 _LOG_LINES_SHOWN: Final = 12
 
 
@@ -48,7 +48,7 @@ class Child:
                 stdout=asyncio.subprocess.PIPE if self.starts == 0 else log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C in the terminal is ours: the children end in order
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=die_with_parent(signal.SIGKILL),
             )
         self.starts += 1
 
@@ -93,7 +93,3 @@ def _inherited() -> dict[str, str]:
     """What a Python needs of our environment, and nothing that would steer ours."""
     wanted = ("PATH", "HOME", "LANG", "VIRTUAL_ENV", "TMPDIR")
     return {name: os.environ[name] for name in wanted if name in os.environ}
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

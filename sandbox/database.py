@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+from sandbox.parent import die_with_parent
+
 VERSION_DEFAULT: Final = 18
 _FOLDERS_IN_WHEEL: Final = {18: "pginstall18", 16: "pginstall"}
 START_TIMEOUT_S: Final = 120.0  # initdb and crash recovery on a busy machine; one second is usual
@@ -28,6 +30,7 @@ _POLL_S: Final = 0.02
 _SOCKET_PATH_BYTES_MAX: Final = 100  # the system's limit is 104 or 108
 _SOCKET_NAME: Final = ".s.PGSQL.5432"
 _SUPERUSER: Final = "postgres"
+_FAST_SHUTDOWN: Final = signal.SIGINT  # PostgreSQL's own word for it
 _LOG_LINES_SHOWN: Final = 15
 
 # The servers' environment: nothing of ours (PGPORT, PGDATA, ...) may steer it, and macOS insists on a locale.
@@ -99,7 +102,7 @@ class PostgresServer:
 
     def stop(self) -> None:
         """End it in order: connections are closed, everything committed is on disk. Nothing to do when it is down."""
-        self._end(signal.SIGINT)  # PostgreSQL's "fast shutdown"
+        self._end(_FAST_SHUTDOWN)
 
     def kill(self) -> None:
         """End it as a power cut of the process would: SIGKILL, no checkpoint, recovery at the next start."""
@@ -168,7 +171,13 @@ class PostgresServer:
         with self.log.open("ab") as log:
             # A session of its own: Ctrl-C in the terminal is ours to handle, and must not take the database away first.
             postgres: subprocess.Popen[bytes] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **self._as_user()
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=die_with_parent(_FAST_SHUTDOWN),  # noqa: PLW1509 - one system call, made ready before the fork
+                **self._as_user(),
             )
         self._postgres = postgres
         while not self._is_ready():

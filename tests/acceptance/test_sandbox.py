@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import psutil
 import pytest
 
 from sandbox.apache_kafka import ApacheKafka
 from sandbox.children import ROOT
 from schema import balance_event
 from tests import recordings
+from tests.waiting import until
 
 RUN_TIMEOUT_S = 540.0
 PAYMENTS = int(os.environ.get("SANDBOX_PAYMENTS", "1500"))
@@ -76,8 +78,7 @@ async def test_it_runs_on_a_kafka_and_a_postgresql_of_ones_own(
 async def test_recorded_payments_end_in_facts_snapshots_and_commands(tmp_path: Path) -> None:
     """The network's own records: 39 USDC end in a command of 39; one that cannot be read is kept."""
     arguments = ("--replay", str(recordings.FOLDER), "--network", "mainnet", "--wallets", "0", "--payments-per-s", "0")
-    arguments += ("--failure-rate", "0")
-    found = await summary(*arguments, "--seconds", "6", folder=tmp_path)
+    found = await summary(*arguments, "--seconds", "6", "--failure-rate", "0", folder=tmp_path)
     assert found["received"] == "39.0100000"
     assert found["deposited"] == "39.0000000"
     assert found["doubtful"] == "0.0100000"
@@ -92,6 +93,33 @@ async def test_recorded_payments_end_in_facts_snapshots_and_commands(tmp_path: P
     assert ("GAFK7XFZHMLSNV7OJTBO7BAIZA66X6QIBV5RMZZYXK4Q7ZSO52J5C3WQ", "39.0000000") in balances
     assert ("GB5FM5GICRYGBFMEGPMYEFDZQHGUYF75Z7WNB2JL5A3A57HIB4CP3TCL", "0.0100000") in balances
     assert balance_event.SnapshotType.WEBHOOK in {said["snapshot_type"] for said in published}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a killed parent leaves its children behind")
+async def test_killed_itself_it_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Kill -9 of the sandbox takes its database, broker, chain, executor and our programs along."""
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "sandbox", "--folder", str(tmp_path)),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    household = psutil.Process(child.pid)
+
+    async def everyone() -> list[psutil.Process]:
+        found = household.children(recursive=True)
+        log = tmp_path / "consumer.log"
+        return found if log.exists() and "partitions assigned" in log.read_text() else []
+
+    family = await until(everyone, "all of it runs")
+    assert len(family) >= 6
+    child.kill()
+    await child.wait()
+    await until(lambda: _all_gone(family), "all of it is gone")
+
+
+async def _all_gone(family: list[psutil.Process]) -> bool:
+    return not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in family)
 
 
 @pytest.mark.parametrize(
