@@ -30,6 +30,7 @@ from schema.stellar import AccountId, Ledger, Malformed, parse_account_id
 
 EXIT_FATAL: Final = EXIT_BAD_ENVIRONMENT  # the operator must change something: starting again as it is would not help
 EXIT_FAILED: Final = 1
+CANCEL_AGAIN_S: Final = 3.0
 
 log = structlog.get_logger(__name__)
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
@@ -144,13 +145,19 @@ def _run(settings: ProducerSettings, work: Coroutine[Any, Any, None]) -> int:
 async def _until_signal(work: Coroutine[Any, Any, None]) -> None:
     """Run until it is done, or until SIGTERM or SIGINT: then it is cancelled, which ends it cleanly anywhere."""
     task = asyncio.ensure_future(work)
+    signalled = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
-    try:
+        loop.add_signal_handler(number, signalled.set)
+    waiting = asyncio.ensure_future(signalled.wait())
+    await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    while not task.done():  # again and again: a library may swallow a cancellation
+        task.cancel()
+        await asyncio.wait([task], timeout=CANCEL_AGAIN_S)
+    with contextlib.suppress(asyncio.CancelledError):
         await task
-    except asyncio.CancelledError:
-        log.info("stopped")
+    log.info("stopped")
 
 
 if __name__ == "__main__":

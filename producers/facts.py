@@ -24,7 +24,7 @@ from producers.source import Source, State, Unavailable
 from producers.store import Store
 from producers.wallets import MOVEMENTS_MAX, Stored, Wallet
 from schema import balance_event
-from schema.balance_event import BalanceEvent, Movement
+from schema.balance_event import BalanceEvent, Movement, SnapshotType
 from schema.stellar import AccountId, Asset, Ledger, Network
 
 FILLS_AT_ONCE: Final = 16
@@ -55,9 +55,11 @@ class _Claim:
     since: Ledger | None
     movements: tuple[Movement, ...] | None
     filled: bool = False
+    baseline: bool = False
 
 
 _NO_CLAIM: Final = _Claim(since=None, movements=None)
+_BASELINE: Final = _Claim(since=None, movements=None, baseline=True)
 
 
 def judge(state: State, wallet: Wallet, stored: Stored | None, *, forced: bool, drained: Ledger) -> Verdict:
@@ -127,7 +129,7 @@ class Facts:
         """None: the source did not answer."""
         since = wallet.floor
         if since is None:
-            return _NO_CLAIM
+            return _BASELINE
         filled: tuple[Movement, ...] | None = ()
         up_to = min(wallet.complete_since, state.version)
         if since < up_to:
@@ -163,8 +165,11 @@ class Facts:
         return kept
 
     def _event(self, sighting: Sighting, state: State, observed_at: datetime, claim: _Claim) -> BalanceEvent:
+        snapshot_type = sighting.touch.snapshot_type
+        if claim.baseline and snapshot_type is SnapshotType.WEBHOOK:
+            snapshot_type = SnapshotType.POLL  # a first sight is no answer to the payment that happened to come first
         return balance_event.fact(
-            snapshot_type=sighting.touch.snapshot_type,
+            snapshot_type=snapshot_type,
             network=self._network,
             account_id=state.account_id,
             asset=self._asset,

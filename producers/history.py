@@ -1,13 +1,14 @@
 """Reading the network's payments in order, and knowing up to which ledger all of them were read.
 
-"Read up to V" needs a proof. A page that is not full ends at the newest ledger the source has, whole, as a ledger's
-records appear at once; so its last record's ledger is complete. Where no record is that new, the source is first asked
-for ledger V itself: a page that is not full and was asked for after that holds everything up to V.
+A page that is not full ends at the newest ledger the source has, whole, as a ledger's records appear at once: so its
+last record's ledger is complete. An empty page proves nothing, for behind a load balancer it may come from a replica
+that is behind. Where no record is new enough, the ledgers are read one by one: a replica that lacks one says so.
 """
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -20,7 +21,7 @@ from producers.metrics import Metrics
 from producers.source import Page, Source, Unavailable
 from producers.wallets import Wallets
 from schema.identity import NAMESPACE
-from schema.stellar import Asset, Cursor, Ledger, Malformed, Network
+from schema.stellar import Asset, Cursor, Ledger, Malformed, Network, cursor_after_ledger
 
 log = structlog.get_logger(__name__)
 
@@ -98,23 +99,51 @@ class Reading:
         self._after_drain = {0: position}
         wallets.begin(position.ledger)
 
-    async def drain(self, *, seconds: float, known: Ledger | None = None) -> bool:
-        """Read on until a page is not full: True; or False when the time is over before. `known` is a ledger that the
-        source was seen to have.
-        """
-        loop = asyncio.get_running_loop()
-        ends_at = loop.time() + seconds
-        self._wallets.drain += 1
-        try:
+    async def drain(self, *, seconds: float) -> bool:
+        """Read on until a page is not full: True; or False when the time is over before."""
+        ends_at = _now_s() + seconds
+        with self._counted():
             while True:
                 page = await self._source.payments(self.position.cursor)
-                self._take(page, known)
+                self._take(page)
                 if not page.full:
                     return True
-                if loop.time() > ends_at:
+                if _now_s() > ends_at:
                     return False
+
+    async def drain_up_to(self, ledger: Ledger, *, seconds: float) -> None:
+        """Read on until everything up to this ledger is read, or the time is over."""
+        ends_at = _now_s() + seconds
+        if self.position.ledger >= ledger or not await self.drain(seconds=seconds):
+            return
+        with self._counted():
+            while self.position.ledger < ledger and _now_s() < ends_at:
+                await self._read_ledger(Ledger(self.position.ledger + 1))
+
+    async def _read_ledger(self, ledger: Ledger) -> None:
+        cursor = None
+        while True:
+            page = await self._source.ledger_payments(ledger, cursor)
+            if page is None:
+                raise Unavailable(f"ledger {ledger} is not in the source's history yet")
+            self._take_records(page)
+            if not page.full:
+                break
+            if page.cursor == cursor:
+                raise Unavailable(f"ledger {ledger}: the same full page again: the cursor has no effect")
+            cursor = page.cursor
+        self._wallets.newest = max(self._wallets.newest, ledger)
+        self.position = Position(cursor=cursor_after_ledger(ledger), ledger=ledger)
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        """One more drain, and where it ended, however it ended."""
+        self._wallets.drain += 1
+        try:
+            yield
         finally:
             self._after_drain[self._wallets.drain] = self.position
+            self._metrics.history_ledger.set(self.position.ledger)
 
     def told_up_to(self, open_drain: int | None) -> Position | None:
         """The position before the drain that first touched a wallet which is not told yet; the present one when there
@@ -128,31 +157,23 @@ class Reading:
             del self._after_drain[number]
         return self._after_drain[before[-1]] if before else None
 
-    async def drain_up_to(self, ledger: Ledger, *, seconds: float) -> None:
-        """Read on until everything up to this ledger is read, if it is within the time."""
-        if self.position.ledger >= ledger or not await self.drain(seconds=seconds):
-            return
-        if self.position.ledger < ledger:
-            await self._source.closed_at(ledger)
-            await self.drain(seconds=seconds, known=ledger)
-
-    def _take(self, page: Page, known: Ledger | None) -> None:
-        seen_at = self._clock()
+    def _take(self, page: Page) -> None:
         before = self._newest_operation
-        for record in page.records:
-            self._take_record(record, seen_at)
+        self._take_records(page)
         if page.full and self._newest_operation == before:
             raise Unavailable("/payments: a full page with nothing new: the cursor has no effect")
         complete = self.position.ledger
         if page.full:
             complete = max(complete, Ledger(self._wallets.newest - 1))
-        elif page.records:  # an empty page proves nothing: a replica that is behind sends one, too
+        elif page.records:
             complete = self._wallets.newest
-        elif known is not None:
-            complete = max(complete, known)
         self.position = Position(cursor=page.cursor or self.position.cursor, ledger=complete)
+
+    def _take_records(self, page: Page) -> None:
+        seen_at = self._clock()
+        for record in page.records:
+            self._take_record(record, seen_at)
         self._metrics.records.inc(len(page.records))
-        self._metrics.history_ledger.set(self.position.ledger)
 
     def _take_record(self, record: object, seen_at: datetime) -> None:
         try:
@@ -187,3 +208,7 @@ class Reading:
         self._metrics.refused.inc()
         self._wallets.doubt(payments.accounts_named(record), ledger)
         log.warning("record refused", cursor=letter.key.decode(), reason=letter.reason, detail=letter.detail)
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

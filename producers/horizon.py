@@ -22,6 +22,7 @@ from schema.stellar import AccountId, Asset, Cursor, Ledger, Malformed
 
 ATTEMPTS_MAX: Final = 4
 RETRY_WAIT_S_MAX: Final = 3.0
+RETRY_JITTER_S: Final = 0.3
 REQUEST_TIMEOUT: Final = aiohttp.ClientTimeout(total=15, sock_connect=5)
 BODY_BYTES_MAX: Final = 32 * 1024 * 1024  # 200 of the largest contract calls
 CONNECTIONS_MAX: Final = 32
@@ -84,6 +85,11 @@ class Horizon:
             self._remember_close(record)
         return page
 
+    async def ledger_payments(self, ledger: Ledger, cursor: Cursor | None) -> Page | None:
+        path = f"/ledgers/{ledger}/payments"
+        answer = await self._get(path, _next(cursor))
+        return None if answer.body is None else _page(path, answer)
+
     async def account_payments(self, account_id: AccountId, cursor: Cursor) -> Page | None:
         path = f"/accounts/{account_id}/payments"
         answer = await self._get(path, _next(cursor))
@@ -114,6 +120,13 @@ class Horizon:
         return self._closed[ledger]
 
     async def payment_after(self, cursor: Cursor) -> bool:
+        try:
+            return await self._wait_in_stream(cursor)
+        except Unavailable as unavailable:
+            self._readiness.down("stream", str(unavailable))
+            raise
+
+    async def _wait_in_stream(self, cursor: Cursor) -> bool:
         """A stream that ends with its first record: Horizon's way to wait. Its bytes are never taken for payments."""
         await self._budget.admit(1 + self._looks_unpaid)
         began = asyncio.get_running_loop().time()
@@ -135,6 +148,7 @@ class Horizon:
                             return False
                         if event.kind != "open":
                             raise Unavailable(f"the stream ended with {event.kind}: {event.data[:200]}")
+                        self._readiness.up("stream")
         except (aiohttp.ClientError, TimeoutError, OSError, Malformed) as error:
             raise Unavailable(f"the stream is dead: {type(error).__name__}: {error}") from error
         finally:
@@ -144,7 +158,12 @@ class Horizon:
     async def _get(self, path: str, parameters: Mapping[str, str] | None = None) -> _Answer:
         try:
             async for attempt in stamina.retry_context(
-                on=Unavailable, attempts=ATTEMPTS_MAX, timeout=None, wait_initial=0.1, wait_max=RETRY_WAIT_S_MAX
+                on=Unavailable,
+                attempts=ATTEMPTS_MAX,
+                timeout=None,
+                wait_initial=0.1,
+                wait_max=RETRY_WAIT_S_MAX,
+                wait_jitter=RETRY_JITTER_S,
             ):
                 with attempt:
                     answer = await self._ask(path, parameters or {})
@@ -195,8 +214,9 @@ class Horizon:
             del self._closed[next(iter(self._closed))]
 
 
-def _next(cursor: Cursor) -> Mapping[str, str]:
-    return {"cursor": cursor, "order": "asc", "limit": str(PAGE_RECORDS_MAX)}
+def _next(cursor: Cursor | None) -> Mapping[str, str]:
+    limits = {"order": "asc", "limit": str(PAGE_RECORDS_MAX)}
+    return limits if cursor is None else {"cursor": cursor, **limits}
 
 
 def _page(path: str, answer: _Answer) -> Page:

@@ -9,6 +9,7 @@ from producers.publisher import Publisher
 from producers.readiness import Readiness
 from producers.source import Source
 from producers.store import Store
+from producers.wallets import MOVEMENTS_MAX
 from schema.stellar import Asset, Network
 
 
@@ -33,3 +34,4 @@ class Pace:
     idle_drain_s: float = 30.0
     wallets_refresh_s: float = 30.0
     reads_at_once: int = 16
+    movements_max: int = MOVEMENTS_MAX

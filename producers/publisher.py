@@ -18,7 +18,7 @@ from schema.service.settings import KafkaSettings
 
 log = structlog.get_logger(__name__)
 
-ACKS_WITHIN_S: Final = 20.0
+ACKS_WITHIN_S: Final = 10.0
 START_WITHIN_S: Final = 20.0
 STOP_WITHIN_S: Final = 2.0
 FACTS_AT_ONCE: Final = 500
@@ -80,10 +80,13 @@ class Publisher:
 
     async def _start(self) -> AIOKafkaProducer:
         producer = kafka.producer(self._settings, client_id=self._client_id)
+        starting = asyncio.ensure_future(producer.start())
         try:
             async with asyncio.timeout(START_WITHIN_S):
-                await producer.start()
+                await asyncio.shield(starting)
         except BaseException:
+            await asyncio.wait([starting], timeout=STOP_WITHIN_S)  # cut off in the middle it leaves connections open
+            starting.cancel()
             await kafka.stop(producer, deadline_s=STOP_WITHIN_S)
             raise
         self._producer = producer

@@ -62,6 +62,9 @@ class Source(Protocol):
     async def payments(self, cursor: Cursor) -> Page:
         """The next records of the whole network's payments, oldest first."""
 
+    async def ledger_payments(self, ledger: Ledger, cursor: Cursor | None) -> Page | None:
+        """The next records of one ledger's payments, from its first on; None: the source does not have the ledger."""
+
     async def account_payments(self, account_id: AccountId, cursor: Cursor) -> Page | None:
         """The next records of one account's payments, oldest first; None: the history does not know the account."""
 
@@ -69,7 +72,7 @@ class Source(Protocol):
         """What the account holds of the asset now."""
 
     async def closed_at(self, ledger: Ledger) -> datetime:
-        """When a ledger closed. That it answers also shows that the source's history has the ledger."""
+        """When a ledger closed."""
 
     async def payment_after(self, cursor: Cursor) -> bool:
         """Wait until there is a payment after the cursor; False when the source ends the wait before."""

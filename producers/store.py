@@ -29,6 +29,7 @@ WALLETS_AT_ONCE: Final = 10_000
 REQUESTS_AT_ONCE: Final = 1_000
 ALIVE_S: Final = 15.0  # how often the listening connection proves that it lives
 AGAIN_S: Final = 2.0
+CLOSE_WITHIN_S: Final = 5.0
 _NOT_MIGRATED: Final = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)
 _QUERIES: Final = database.load_queries(Path(__file__).with_name("queries.sql"))
 
@@ -64,7 +65,8 @@ class Store:
     async def close(self) -> None:
         """Close the connections; at once when they do not close by themselves."""
         try:
-            await asyncio.wait_for(self._pool.close(), timeout=5)
+            async with asyncio.timeout(CLOSE_WITHIN_S):
+                await self._pool.close()
         except TimeoutError:
             self._pool.terminate()
 
@@ -150,7 +152,8 @@ class Store:
             on_request()
             while True:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(ended.wait(), ALIVE_S)
+                    async with asyncio.timeout(ALIVE_S):
+                        await ended.wait()
                 await connection.execute("select 1", timeout=database.CONNECT_TIMEOUT_S)
         finally:
             connection.terminate()

@@ -46,7 +46,7 @@ class Stream:
         self._parts = parts
         self._pace = pace
         self._readiness, self._metrics = parts.readiness, parts.metrics
-        self._wallets = Wallets()
+        self._wallets = Wallets(movements_max=pace.movements_max)
         self._feed = WalletFeed(parts.store, self._wallets, network=parts.network, refresh_s=pace.wallets_refresh_s)
         self._reader = Reader(
             parts.source,
@@ -55,7 +55,14 @@ class Stream:
             clock=parts.clock,
             reads_at_once=pace.reads_at_once,
         )
-        self._facts = Facts(parts.source, parts.store, network=parts.network, asset=parts.asset, metrics=parts.metrics)
+        self._facts = Facts(
+            parts.source,
+            parts.store,
+            network=parts.network,
+            asset=parts.asset,
+            metrics=parts.metrics,
+            movements_max=pace.movements_max,
+        )
         self._reading: Reading
         self._is_resting = asyncio.Event()
         self._saved: Position | None = None
@@ -216,7 +223,8 @@ class Stream:
                 if left_s <= 0:
                     return
                 try:
-                    await asyncio.wait_for(self._feed.wake.wait(), min(left_s, self._feed.next_look_s()))
+                    async with asyncio.timeout(min(left_s, self._feed.next_look_s())):  # wait_for can lose a cancel
+                        await self._feed.wake.wait()
                 except TimeoutError:
                     await self._feed.look()
                 else:
@@ -231,11 +239,9 @@ class Stream:
             await self._is_resting.wait()
             try:
                 is_there = await self._parts.source.payment_after(self._reading.position.cursor)
-            except Unavailable as unavailable:
-                self._readiness.down("stream", str(unavailable))
+            except Unavailable:
                 again_s = await _pause(again_s)
                 continue
-            self._readiness.up("stream")
             again_s = AGAIN_S
             if is_there:
                 self._is_resting.clear()
