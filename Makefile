@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help run test check format schemas lock kafka
+.PHONY: help run test bench check format schemas lock kafka
 
 help: ## what can be done here
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -21,6 +21,9 @@ run: $(STAMP) ## the whole pipeline on this machine, live; Ctrl-C ends it with t
 
 test: $(STAMP) ## every test that needs nothing but this machine (and Kafka, where `make kafka` was run)
 	@$(BIN)/python -m pytest $(ARGS)
+
+bench: $(STAMP) ## how many balance events a second the consumer takes in here (ARGS=--help for sizes)
+	@$(BIN)/python -m bench.consumer_batch $(ARGS)
 
 kafka: .kafka/.fetched ## a real Apache Kafka for the tests (needs Java 17 and Maven)
 
