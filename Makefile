@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help run test bench check format schemas lock kafka
+.PHONY: help run test bench check format schemas docs lock kafka
 
 help: ## what can be done here
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -37,6 +37,7 @@ check: $(STAMP) ## lint, format, types, layers, generated files
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m schema json --check
+	$(BIN)/python -m docs.generate --check
 
 format: $(STAMP) ## mend what can be mended by itself
 	$(BIN)/ruff check --fix .
@@ -44,6 +45,9 @@ format: $(STAMP) ## mend what can be mended by itself
 
 schemas: $(STAMP) ## write the JSON Schemas of the messages anew
 	$(BIN)/python -m schema json
+
+docs: $(STAMP) ## write the generated pages of docs anew: configuration, topics, metrics
+	$(BIN)/python -m docs.generate
 
 lock: $(STAMP) ## resolve the requirements anew, with hashes
 	$(BIN)/python -m pip install --quiet uv
