@@ -18,6 +18,7 @@ from schema.service.settings import KafkaSettings
 from schema.stellar import AccountId, Malformed, format_stroops, parse_signed_stroops, parse_stroops
 
 READ_TIMEOUT_MS: Final = 1_000
+STOP_DEADLINE_S: Final = 10.0
 DISCREPANCIES_SHOWN: Final = 20
 
 
@@ -267,4 +268,4 @@ async def _read(settings: KafkaSettings, topic: str) -> tuple[list[bytes], bool]
                 bodies += [record.value for record in records]
         return bodies, not any(begins.values())
     finally:
-        await consumer.stop()
+        await kafka.stop_consumer(consumer, deadline_s=STOP_DEADLINE_S)

@@ -1,7 +1,7 @@
 """Consumers as real processes, and the topics they live between."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from pathlib import Path
 
 import asyncpg
@@ -90,8 +90,8 @@ class House:
         )
         await self.publish_raw("DEPOSIT_RESULTS_TOPIC", deposit_command.key(command), deposit_result.encode(result))
 
-    async def said(self, name: str, count: int) -> list[ConsumerRecord[bytes, bytes]]:
-        """At least so many records of a topic, from its beginning."""
+    async def said(self, name: str, count: int, *, ids: Collection[str] = ()) -> list[ConsumerRecord[bytes, bytes]]:
+        """A topic from its beginning, until it has so many records, and one of each of these `ce_id`s: some repeat."""
         consumer = kafka.consumer(self._broker.settings, self.topics[name], client_id="test", group_id=None)
         await consumer.start()
         found: list[ConsumerRecord[bytes, bytes]] = []
@@ -99,7 +99,8 @@ class House:
         async def enough() -> bool:
             for records in (await consumer.getmany(timeout_ms=200)).values():
                 found.extend(records)
-            return len(found) >= count
+            seen = {value.decode() for record in found for header, value in record.headers if header == "ce_id"}
+            return len(found) >= count and seen.issuperset(ids)
 
         try:
             await until(enough, f"{count} records on {name}")

@@ -84,7 +84,7 @@ async def test_killed_at_any_time_it_records_each_fact_once_and_sends_each_comma
     stored = {
         str(row["command_id"]): row["payload"] for row in await connection.fetch("select * from deposit_commands")
     }
-    said = await house.said("DEPOSIT_COMMANDS_TOPIC", len(stored))
+    said = await house.said("DEPOSIT_COMMANDS_TOPIC", len(stored), ids=stored)
     assert {str(deposit_command.decode(record.value or b"").command_id) for record in said} == set(stored)
     assert all(stored[dict(record.headers)["ce_id"].decode()] == record.value for record in said)
     assert await connection.fetchval("select sum(amount) from deposit_commands") == 30 * (20 * 40 - 20)
