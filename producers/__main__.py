@@ -70,7 +70,7 @@ def read(accounts: Annotated[list[str], typer.Argument(help="Wallets, as G addre
 
 async def _stream(settings: StreamSettings, wish: Wish) -> None:
     readiness, metrics = Readiness(), Metrics()
-    readiness.down("start", "the database is waited for")
+    readiness.down("database", "waited for")
     page = await health.start(
         host=settings.http_host, port=settings.http_port, registry=metrics.registry, unready=readiness.reasons
     )

@@ -1,10 +1,15 @@
 """What keeps the producer from doing its work, by part: the readiness page's reasons, and a log line at each change."""
 
+import time
 from collections.abc import Callable, Mapping
+from typing import Final
 
 import structlog
 
 log = structlog.get_logger(__name__)
+
+REASON_CHARACTERS_MAX: Final = 300
+SAY_AGAIN_S: Final = 5.0  # a part's reasons may alternate: the page shows the last one, the log not each
 
 
 class Readiness:
@@ -12,17 +17,21 @@ class Readiness:
 
     def __init__(self) -> None:
         self._down: dict[str, str] = {}
+        self._said_at_s: dict[str, float] = {}
         self._watchers: list[Callable[[], Mapping[str, str]]] = []
 
     def down(self, part: str, reason: str) -> None:
-        reason = reason[:300]
-        if part not in self._down:
+        reason = reason[:REASON_CHARACTERS_MAX]
+        now_s = time.monotonic()
+        if reason != self._down.get(part) and now_s - self._said_at_s.get(part, -SAY_AGAIN_S) >= SAY_AGAIN_S:
             log.warning("a part is down", part=part, reason=reason)
+            self._said_at_s[part] = now_s
         self._down[part] = reason
 
     def up(self, part: str) -> None:
         if self._down.pop(part, None) is not None:
             log.info("a part is up again", part=part)
+            self._said_at_s.pop(part, None)
 
     def watch(self, watcher: Callable[[], Mapping[str, str]]) -> None:
         """Ask this, too, whenever somebody asks: for what is only seen by looking at a clock."""

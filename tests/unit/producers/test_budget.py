@@ -1,0 +1,50 @@
+"""How many requests the source is asked, and how long it is left alone."""
+
+import asyncio
+import time
+
+from producers.budget import BURST_REQUESTS, Budget
+
+
+async def test_a_burst_and_then_the_rate() -> None:
+    """A burst goes through at once; what comes after it waits for the hour's rate."""
+    budget = Budget(50 * 3600)
+    began = time.monotonic()
+    for _ in range(BURST_REQUESTS):
+        await budget.admit()
+    burst_s = time.monotonic() - began
+    for _ in range(25):
+        await budget.admit()
+    assert burst_s < 0.25
+    assert time.monotonic() - began >= 0.4
+
+
+async def test_a_small_budget_is_no_burst() -> None:
+    """An hour's budget below the burst is never exceeded at once; what costs more than all of it still goes through."""
+    budget = Budget(3)
+    for _ in range(3):
+        await asyncio.wait_for(budget.admit(), 1)
+    waiting = asyncio.create_task(budget.admit())
+    done, _ = await asyncio.wait([waiting], timeout=0.1)
+    assert not done
+    waiting.cancel()
+    await asyncio.wait_for(Budget(3).admit(1_000), 1)
+
+
+async def test_no_budget_is_no_limit() -> None:
+    """0 an hour lets everything through."""
+    budget = Budget(0)
+    began = time.monotonic()
+    for _ in range(10_000):
+        await budget.admit()
+    assert time.monotonic() - began < 1
+
+
+async def test_a_pause_holds_everyone() -> None:
+    """What a Retry-After asks for holds every request, and a shorter one that follows does not cut it short."""
+    budget = Budget(0)
+    budget.pause(0.3)
+    budget.pause(0.05)
+    began = time.monotonic()
+    await asyncio.gather(*(budget.admit() for _ in range(5)))
+    assert time.monotonic() - began >= 0.28
