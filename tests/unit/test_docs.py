@@ -57,7 +57,7 @@ def each_page(pages: Iterable[Path] = PAGES) -> pytest.MarkDecorator:
 
 def spans(page: Path) -> list[str]:
     """What stands between backticks, outside of fenced blocks."""
-    return SPAN.findall(FENCE.sub("", page.read_text(encoding="utf-8")))
+    return SPAN.findall(FENCE.sub("", page.read_text(encoding="utf-8")).replace("\n", " "))
 
 
 def blocks(page: Path, language: str) -> list[str]:
