@@ -29,6 +29,7 @@ class Wallets:
     by_account: Mapping[AccountId, UUID]
     by_command: Mapping[UUID, UUID]
     deleted: frozenset[UUID] = frozenset()
+    elsewhere: frozenset[UUID] = frozenset()  # commands of the other network, which another installation ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +84,9 @@ def _decide_one(arrived: Arrived, wallets: Wallets, now: datetime, writes: Write
             writes.counts["untracked"] += 1
             return
         given = Fact(event=message, at=max(now, message.observed_at))
+    elif message is not None and message.command_id in wallets.elsewhere:
+        writes.counts["not_ours"] += 1
+        return
     elif message is not None:
         wallet_id = wallets.by_command.get(message.command_id)
         if wallet_id is None:

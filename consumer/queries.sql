@@ -3,7 +3,7 @@
 
 -- name: wallets_of_commands
 -- Which wallet a result speaks of; the account is the command's own, so that a deleted wallet's command still ends.
-select command_id, wallet_id, user_id, account_id
+select command_id, wallet_id, user_id, account_id, network
 from deposit_commands
 where command_id = any($1::uuid[])
 
@@ -94,13 +94,13 @@ from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bool[], $5::bigint[], $6
 where w.id = s.id
 
 -- name: insert_commands
-insert into deposit_commands (command_id, previous_command_id, wallet_id, user_id, account_id, status, amount, payload,
-                              caused_by, snapshot_id, issued_at, expires_at, trace_id)
-select command_id, previous_command_id, wallet_id, user_id, account_id, 'pending', amount * 0.0000001, payload,
-       caused_by, snapshot_id, issued_at, expires_at, trace_id
-from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::bigint[], $7::bytea[], $8::text[],
-            $9::uuid[], $10::timestamptz[], $11::timestamptz[], $12::uuid[]) with ordinality
-     as c(command_id, previous_command_id, wallet_id, user_id, account_id, amount, payload, caused_by,
+insert into deposit_commands (command_id, previous_command_id, wallet_id, user_id, account_id, network, status, amount,
+                              payload, caused_by, snapshot_id, issued_at, expires_at, trace_id)
+select command_id, previous_command_id, wallet_id, user_id, account_id, network, 'pending', amount * 0.0000001,
+       payload, caused_by, snapshot_id, issued_at, expires_at, trace_id
+from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::bigint[], $8::bytea[],
+            $9::text[], $10::uuid[], $11::timestamptz[], $12::timestamptz[], $13::uuid[]) with ordinality
+     as c(command_id, previous_command_id, wallet_id, user_id, account_id, network, amount, payload, caused_by,
           snapshot_id, issued_at, expires_at, trace_id, place)
 order by place
 
@@ -128,22 +128,23 @@ insert into read_requests (wallet_id, snapshot_type)
 select distinct c.wallet_id, 'poll'
 from deposit_commands c
 join stellar_wallets w on w.id = c.wallet_id and w.public_key = c.account_id
-where c.status in ('pending', 'published') and c.expires_at < now()
+where c.status in ('pending', 'published') and c.expires_at < now() and c.network = $2
   and not exists (select from read_requests r where r.wallet_id = c.wallet_id and r.done_at is null)
 limit $1
 on conflict do nothing
 
 -- name: lock_outbox
 -- One relay at a time keeps each wallet's order. The lock is the transaction's: it ends with it, however that ends.
-select pg_try_advisory_xact_lock(7305790122403116)
+-- Each network has its own: two installations on one database do not wait for each other, nor send each other's rows.
+select pg_try_advisory_xact_lock(1701011809, hashtext($1))
 
 -- name: unsent_commands
 -- Never `position > last`: positions are handed out before they commit.
 select command_id, account_id, payload, trace_id
 from deposit_commands
-where published_at is null and status = 'pending'
+where published_at is null and status = 'pending' and network = $1
 order by position
-limit $1
+limit $2
 
 -- name: mark_commands_sent
 update deposit_commands

@@ -167,6 +167,7 @@ def command_columns(commands: Sequence[DepositCommand]) -> Columns:
         [c.wallet_id for c in commands],
         [c.user_id for c in commands],
         [c.account_id for c in commands],
+        [c.network for c in commands],
         [c.amount_stroops for c in commands],
         [deposit_command.encode(c) for c in commands],
         [c.caused_by for c in commands],

@@ -83,17 +83,17 @@ class Store:
 
     async def request_reads_of_expired(self, *, wallets_max: int) -> int:
         """Ask the producers to read the wallets with commands past their time; how many were asked for."""
-        done: str = await self.pool.execute(QUERIES["request_reads_of_expired"], wallets_max)
+        done: str = await self.pool.execute(QUERIES["request_reads_of_expired"], wallets_max, self.network)
         return int(done.rpartition(" ")[2])
 
     @asynccontextmanager
     async def unsent(self, *, rows_max: int) -> AsyncIterator[Unsent | None]:
         """What is to be published, under the relay's lock; None when another relay holds it."""
         async with transaction(self.pool) as connection:
-            if not await connection.fetchval(QUERIES["lock_outbox"]):
+            if not await connection.fetchval(QUERIES["lock_outbox"], self.network):
                 yield None
                 return
-            commands = await connection.fetch(QUERIES["unsent_commands"], rows_max)
+            commands = await connection.fetch(QUERIES["unsent_commands"], self.network, rows_max)
             dead_letters = await connection.fetch(QUERIES["unsent_dead_letters"], rows_max)
             yield Unsent(connection, commands, dead_letters)
 
@@ -107,7 +107,7 @@ class Store:
         accounts = list({event.account_id for event in events})
         found = []
         if accounts or owners:
-            wallet_ids = [row["wallet_id"] for row in owners]
+            wallet_ids = [row["wallet_id"] for row in owners if row["network"] == self.network]
             found = await connection.fetch(QUERIES["lock_wallets"], self.network, accounts, wallet_ids)
         return await self._wallets(connection, found, owners)
 
@@ -119,8 +119,11 @@ class Store:
         if states:
             for row in await connection.fetch(QUERIES["policies"], list(states)):
                 policies[row["wallet_id"]] = rows.policy(row, self.default_policy)
-        by_command, deleted = {}, set()
+        by_command, deleted, elsewhere = {}, set(), set()
         for row in owners:
+            if row["network"] != self.network:
+                elsewhere.add(row["command_id"])
+                continue
             key, owner = row["command_id"], states.get(row["wallet_id"])
             if owner is not None and owner.account_id == row["account_id"]:
                 key = row["wallet_id"]
@@ -130,7 +133,12 @@ class Store:
                 deleted.add(key)
             by_command[row["command_id"]] = key
         return Wallets(
-            states=states, policies=policies, by_account=by_account, by_command=by_command, deleted=frozenset(deleted)
+            states=states,
+            policies=policies,
+            by_account=by_account,
+            by_command=by_command,
+            deleted=frozenset(deleted),
+            elsewhere=frozenset(elsewhere),
         )
 
     async def _with_commands(

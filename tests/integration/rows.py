@@ -19,6 +19,7 @@ def command(person: Person) -> dict[str, Any]:
         "wallet_id": person.wallet_id,
         "user_id": person.user_id,
         "account_id": person.account_id,
+        "network": "testnet",
         "status": "pending",
         "amount": Decimal(50),
         "payload": b"{}",

@@ -1,6 +1,7 @@
 """The consumer's transaction on a real PostgreSQL: what is written, what is not, what two writers do to each other."""
 
 import asyncio
+from dataclasses import replace
 from random import Random
 
 import asyncpg
@@ -9,9 +10,10 @@ from consumer.outcome import Verdict
 from consumer.records import Arrived
 from consumer.wallet import CommandStatus
 from schema import deposit_command
+from schema.stellar import Network
 from tests.integration.consumer.conftest import Feed, snapshots, store_of
 from tests.people import Person, add_person
-from tests.unit.consumer.worlds import VAULT, movement, units
+from tests.unit.consumer.worlds import VAULT, close_time, movement, units
 
 
 async def test_a_payment_becomes_a_snapshot_and_a_command_in_one_transaction(
@@ -255,3 +257,33 @@ async def test_a_legacy_balance_is_protected_and_compared(
     await connection.execute("update stellar_wallets set previous_usdc_balance = 100 where id = $1", person.wallet_id)
     writes = await feed.take(feed.event(person, 1, 150))
     assert [c.amount_stroops for c in writes.commands] == [units(50)]
+
+
+async def test_two_networks_share_a_database_and_leave_each_others_commands_alone(
+    feed: Feed, person: Person, connection: asyncpg.Connection
+) -> None:
+    """A relay sends its own network's commands only, under its own lock; a result of the other network is not ours."""
+    await feed.take(feed.event(person, 1, 0))
+    command = (await feed.take(feed.event(person, 2, 100))).commands[0]
+    other = Feed(replace(feed.store, network=Network.MAINNET))
+    async with feed.store.unsent(rows_max=10) as ours, other.store.unsent(rows_max=10) as theirs:
+        assert ours is not None
+        assert theirs is not None
+        assert [row["command_id"] for row in ours.commands] == [command.command_id]
+        assert theirs.commands == []
+    writes = await other.take(other.succeeded(command, 3))
+    assert dict(writes.counts) == {"not_ours": 1}
+    assert await connection.fetchval("select status from deposit_commands") == "pending"
+    assert await connection.fetchval("select count(*) from dead_letters") == 0
+
+
+async def test_a_second_relay_waits_for_the_first(feed: Feed, person: Person) -> None:
+    """While one relay holds the outbox another is told so, and nothing is sent twice."""
+    await feed.take(feed.event(person, 1, 0), feed.event(person, 2, 100))
+    async with feed.store.unsent(rows_max=10) as first, feed.store.unsent(rows_max=10) as second:
+        assert first is not None
+        assert second is None
+        await first.mark_sent(close_time(3))
+    async with feed.store.unsent(rows_max=10) as later:
+        assert later is not None
+        assert later.commands == []
