@@ -7,6 +7,7 @@ import aiohttp
 import asyncpg
 import orjson
 import pytest
+from aiokafka import ConsumerRecord
 
 from sandbox.children import Child
 from sandbox.database import PostgresServer
@@ -85,9 +86,21 @@ async def test_killed_at_any_time_it_records_each_fact_once_and_sends_each_comma
         str(row["command_id"]): row["payload"] for row in await connection.fetch("select * from deposit_commands")
     }
     said = await house.said("DEPOSIT_COMMANDS_TOPIC", len(stored), ids=stored)
-    assert {str(deposit_command.decode(record.value or b"").command_id) for record in said} == set(stored)
-    assert all(stored[dict(record.headers)["ce_id"].decode()] == record.value for record in said)
+    assert {_command_id(record) for record in said} == set(stored)
+    assert all(stored[_command_id(record)] == record.value for record in said)
+    for person in people:
+        rows = await connection.fetch(
+            "select command_id::text from deposit_commands where wallet_id = $1 order by position", person.wallet_id
+        )
+        first_said = dict.fromkeys(_command_id(record) for record in said if record.key == person.account_id.encode())
+        assert list(first_said) == [row["command_id"] for row in rows], "each wallet's commands in their order"
     assert await connection.fetchval("select sum(amount) from deposit_commands") == 30 * (20 * 40 - 20)
+
+
+def _command_id(record: ConsumerRecord[bytes, bytes]) -> str:
+    command_id = str(deposit_command.decode(record.value or b"").command_id)
+    assert dict(record.headers)["ce_id"] == command_id.encode()
+    return command_id
 
 
 async def test_a_signal_ends_it_in_order(house: House, connection: asyncpg.Connection) -> None:
