@@ -15,6 +15,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 
 from consumer import metrics
 from consumer.batch import Writes
+from consumer.dead_letters import DeadLetter
 from consumer.records import Arrived, Reader, refusal
 from consumer.store import REFUSED, Store
 from schema.service import kafka
@@ -93,6 +94,7 @@ class Loop:
         await _commit(consumer, {partition: batch[-1].offset + 1 for partition, batch in fetched.items()})
         metrics.BATCH_SECONDS.observe(time.perf_counter() - began)
         metrics.BATCH_RECORDS.observe(len(records))
+        metrics.LAG.set(sum(_left_behind(consumer, partition, batch) for partition, batch in fetched.items()))
 
     async def _record(self, arrived: Sequence[Arrived]) -> None:
         """One transaction; what the database refuses is cornered by halves, kept as a dead letter, the rest goes on."""
@@ -111,7 +113,9 @@ class Loop:
             letter = refusal(arrived[0].record, "refused_by_database", f"{type(error).__name__}: {error}")
             await self._record([Arrived(record=arrived[0].record, refusal=letter)])
             return
-        _count(writes)
+        metrics.count(writes)
+        for letter in writes.dead_letters:
+            _log_refusal(letter)
         self._on_recorded(writes)
 
     async def _is_stuck(self, consumer: AIOKafkaConsumer) -> bool:
@@ -141,6 +145,13 @@ class _Drain(ConsumerRebalanceListener):  # type: ignore[misc]
         log.info("partitions assigned", partitions=sorted(f"{p.topic}/{p.partition}" for p in assigned))
 
 
+def _left_behind(consumer: AIOKafkaConsumer, partition: TopicPartition, batch: Sequence[Any]) -> int:
+    """How many records the partition has behind this batch, as far as the last fetch told."""
+    end: int = (consumer.highwater(partition) if partition in consumer.assignment() else None) or 0
+    taken: int = batch[-1].offset + 1
+    return max(end - taken, 0)
+
+
 async def _commit(consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
     """Progress, after the effect. When it is not taken the records come again, to us or another, and change nothing."""
     try:
@@ -149,18 +160,12 @@ async def _commit(consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]
         log.warning("offsets not committed, the records will come again", error=repr(error)[:300])
 
 
-def _count(writes: Writes) -> None:
-    for verdict, count in writes.counts.items():
-        metrics.INPUTS.labels(verdict).inc(count)
-    for letter in writes.dead_letters:
-        metrics.DEAD_LETTERS.labels(letter.reason).inc()
-        log.error(
-            "record refused and kept as a dead letter",
-            topic=letter.topic,
-            partition=letter.partition,
-            offset=letter.offset,
-            reason=letter.reason,
-            detail=letter.detail[:500],
-        )
-    metrics.SNAPSHOTS.inc(len(writes.snapshots))
-    metrics.COMMANDS.inc(len(writes.commands))
+def _log_refusal(letter: DeadLetter) -> None:
+    log.error(
+        "record refused and kept as a dead letter",
+        topic=letter.topic,
+        partition=letter.partition,
+        offset=letter.offset,
+        reason=letter.reason,
+        detail=letter.detail[:500],
+    )

@@ -4,6 +4,8 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from consumer.batch import Writes
+
 REGISTRY: Final = CollectorRegistry()
 
 INPUTS: Final = Counter(
@@ -28,4 +30,19 @@ READS_REQUESTED: Final = Counter(
     "Wallets with an expired command, to be read.",
     registry=REGISTRY,
 )
+ENDED: Final = Counter(
+    "consumer_commands_ended", "Commands that ended: succeeded, failed, expired.", ["status"], registry=REGISTRY
+)
 LAG: Final = Gauge("consumer_lag_records", "Records not yet taken in, of the partitions held.", registry=REGISTRY)
+
+
+def count(writes: Writes) -> None:
+    """What one committed transaction did."""
+    for verdict, number in writes.counts.items():
+        INPUTS.labels(verdict).inc(number)
+    for letter in writes.dead_letters:
+        DEAD_LETTERS.labels(letter.reason).inc()
+    for ending in writes.endings.values():
+        ENDED.labels(ending.command.status).inc()
+    SNAPSHOTS.inc(len(writes.snapshots))
+    COMMANDS.inc(len(writes.commands))

@@ -29,7 +29,7 @@ async def wake_due_wallets(store: Store, on_recorded: Callable[[Writes], None], 
             log.warning("due wallets wait, the database is away", error=repr(error)[:300])
         else:
             woken = writes.counts.total()
-            metrics.COMMANDS.inc(len(writes.commands))
+            metrics.count(writes)
             if woken:
                 on_recorded(writes)
         if woken < WALLETS_MAX:

@@ -17,6 +17,7 @@ and what to do about it, is in [operations.md](operations.md). A histogram has t
 """
 INPUTS: Final = tuple(each for each in Verdict if each not in (Verdict.DUE, Verdict.NOT_DUE))  # waits are no records
 LABELS: Final[Mapping[str, Iterable[str]]] = {
+    "status": ("succeeded", "failed", "expired"),
     "verdict": (*INPUTS, "malformed", "refused_by_database", "untracked", "not_ours"),
     "reason": ("malformed", *(each for each in Verdict if each.is_refusal), "refused_by_database"),
     "what": ("commands", "dead_letters"),
