@@ -97,12 +97,12 @@ class Horizon:
 
     async def state(self, account_id: AccountId, asset: Asset) -> State:
         path = f"/accounts/{account_id}"
-        answer = await self._get(path)
-        if answer.observed is None:
-            raise Unavailable(f"{path}: an answer without the header Latest-Ledger")
+        answer = await self._get(path, is_state=True)
+        observed = answer.observed
+        assert observed is not None
         if answer.body is None:
-            return horizon_wire.absence(account_id, answer.observed)
-        state = horizon_wire.state(answer.body, account_id, asset, answer.observed)
+            return horizon_wire.absence(account_id, observed)
+        state = horizon_wire.state(answer.body, account_id, asset, observed)
         if state.version > state.observed:
             raise Unavailable(f"{path}: modified in ledger {state.version}, yet read in {state.observed}")
         return state
@@ -155,7 +155,7 @@ class Horizon:
             self._looks_unpaid = int((asyncio.get_running_loop().time() - began) / STREAM_LOOK_S)
         raise Unavailable("the stream ended without a goodbye")
 
-    async def _get(self, path: str, parameters: Mapping[str, str] | None = None) -> _Answer:
+    async def _get(self, path: str, parameters: Mapping[str, str] | None = None, *, is_state: bool = False) -> _Answer:
         try:
             async for attempt in stamina.retry_context(
                 on=Unavailable,
@@ -166,14 +166,14 @@ class Horizon:
                 wait_jitter=RETRY_JITTER_S,
             ):
                 with attempt:
-                    answer = await self._ask(path, parameters or {})
+                    answer = await self._ask(path, parameters or {}, is_state=is_state)
         except Unavailable as unavailable:
             self._readiness.down("horizon", str(unavailable))
             raise
         self._readiness.up("horizon")
         return answer
 
-    async def _ask(self, path: str, parameters: Mapping[str, str]) -> _Answer:
+    async def _ask(self, path: str, parameters: Mapping[str, str], *, is_state: bool) -> _Answer:
         await self._budget.admit()
         try:
             async with self._session.get(f"{self._url}{path}", params=parameters) as response:
@@ -181,10 +181,12 @@ class Horizon:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(f"{path}: {type(error).__name__}: {error}") from error
         observed = horizon_wire.latest_ledger(response.headers)
+        if response.status not in (_OK, _NOT_FOUND):
+            self._refuse(path, response.status, response.headers, body)
+        if is_state and observed is None:
+            raise Unavailable(f"{path}: an answer without the header Latest-Ledger")
         if response.status == _NOT_FOUND:
             return _Answer(None, observed)
-        if response.status != _OK:
-            self._refuse(path, response.status, response.headers, body)
         try:
             return _Answer(horizon_wire.parse(body), observed)
         except Malformed as malformed:

@@ -22,6 +22,7 @@ ACKS_WITHIN_S: Final = 10.0
 START_WITHIN_S: Final = 20.0
 STOP_WITHIN_S: Final = 2.0
 FACTS_AT_ONCE: Final = 500
+MOVEMENTS_AT_ONCE: Final = 50_000  # some 15 MB in memory
 AGAIN_S_MAX: Final = 5.0
 
 
@@ -40,8 +41,16 @@ class Publisher:
 
     async def publish(self, events: Sequence[BalanceEvent]) -> None:
         """Return when every fact is acked, however long that takes."""
-        for start in range(0, len(events), FACTS_AT_ONCE):
-            await self._publish(list(events[start : start + FACTS_AT_ONCE]))
+        portion: list[BalanceEvent] = []
+        movements = 0
+        for event in events:
+            portion.append(event)
+            movements += len(event.movements or ())
+            if len(portion) == FACTS_AT_ONCE or movements >= MOVEMENTS_AT_ONCE:
+                await self._publish(portion)
+                portion, movements = [], 0
+        if portion:
+            await self._publish(portion)
 
     async def connect(self) -> None:
         """Return when the brokers answer."""
@@ -54,6 +63,8 @@ class Publisher:
             await kafka.stop(producer, deadline_s=STOP_WITHIN_S)
 
     async def _publish(self, events: list[BalanceEvent]) -> None:
+        """With no events: return when the brokers answer."""
+
         def is_transient(error: Exception) -> bool:
             if not isinstance(error, KafkaError | kafka.Undelivered | kafka.TooLarge | TimeoutError | OSError):
                 return False

@@ -1,4 +1,8 @@
-"""Reading the state of many wallets, a few at a time, each at least as new as what it was touched for."""
+"""Reading the state of many wallets, a few at a time, each at least as new as what it was touched for.
+
+A wallet whose read hangs or fails does not hold up the others: a round ends without it, its read goes on, and after a
+failure it is left alone for a while.
+"""
 
 import asyncio
 import random
@@ -20,6 +24,8 @@ log = structlog.get_logger(__name__)
 READS_AT_ONCE: Final = 16
 LAGGING_ATTEMPTS_MAX: Final = 8  # about six seconds; what still lags waits for the next cycle
 LAGGING_WAIT_S: Final = 0.1
+FAILED_WAIT_S: Final = 0.25
+FAILED_WAIT_S_MAX: Final = 15.0
 LAGGING_WAIT_S_MAX: Final = 1.5
 
 
@@ -37,40 +43,77 @@ class Sighting:
 class Reader:
     """Reads states from the source, with a limit on how many at once."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what reading takes
         self,
         source: Source,
         *,
         asset: Asset,
         metrics: Metrics,
         clock: Callable[[], datetime],
+        wake: asyncio.Event,
         reads_at_once: int = READS_AT_ONCE,
     ) -> None:
         self._source = source
         self._asset = asset
         self._metrics = metrics
         self._clock = clock
+        self._wake = wake
         self._reads_at_once = reads_at_once
+        self._in_flight: dict[AccountId, asyncio.Task[Sighting | None]] = {}
+        self._failures: dict[AccountId, tuple[int, float]] = {}  # how many in a row, and until when it is left alone
 
     async def read(self, due: Sequence[tuple[AccountId, Touch]], *, seconds: float) -> list[Sighting]:
-        """Read these in order and begin none when the time is over. What is missing in the answer stays due: the
-        source was away, or behind, or the time was short.
+        """Read these in order, for so long. What is missing in the answer stays due: the source was away or behind for
+        it, or the time was short. Reads of earlier rounds come with a later one, when they are done.
         """
-        waiting = deque(due)
+        now_s = asyncio.get_running_loop().time()
+        ends_at = now_s + seconds
+        waiting = deque(
+            each for each in due if each[0] not in self._in_flight and not self._is_left_alone(each[0], now_s)
+        )
+        begun: set[asyncio.Task[Sighting | None]] = set()
         found: list[Sighting] = []
-        ends_at = asyncio.get_running_loop().time() + seconds
-
-        async def work() -> None:
-            while waiting and asyncio.get_running_loop().time() < ends_at:
+        while True:
+            while waiting and len(self._in_flight) < self._reads_at_once and now_s < ends_at:
                 account_id, touch = waiting.popleft()
-                sighting = await self._sight(account_id, touch)
-                if sighting is not None:
-                    found.append(sighting)
+                task = asyncio.create_task(self._sight(account_id, touch))
+                self._in_flight[account_id] = task
+                begun.add(task)
+            found += self._take_done()
+            begun = {task for task in begun if not task.done()}
+            now_s = asyncio.get_running_loop().time()
+            if now_s >= ends_at or not (begun or waiting):
+                self._wake_when_done()
+                return found
+            await asyncio.wait(self._in_flight.values(), timeout=ends_at - now_s, return_when=asyncio.FIRST_COMPLETED)
 
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(min(self._reads_at_once, len(due))):
-                tasks.create_task(work())
+    def close(self) -> None:
+        """End what is still being read."""
+        for task in self._in_flight.values():
+            task.cancel()
+
+    def _wake_when_done(self) -> None:
+        for task in self._in_flight.values():
+            task.add_done_callback(lambda _task: self._wake.set())
+
+    def _take_done(self) -> list[Sighting]:
+        found = []
+        for account_id, task in list(self._in_flight.items()):
+            if not task.done():
+                continue
+            del self._in_flight[account_id]
+            sighting = task.result()
+            if sighting is not None:
+                self._failures.pop(account_id, None)
+                found.append(sighting)
+                continue
+            failures = self._failures.get(account_id, (0, 0.0))[0] + 1
+            wait_s = min(FAILED_WAIT_S * 2 ** min(failures, 10), FAILED_WAIT_S_MAX)
+            self._failures[account_id] = (failures, asyncio.get_running_loop().time() + wait_s)
         return found
+
+    def _is_left_alone(self, account_id: AccountId, now_s: float) -> bool:
+        return account_id in self._failures and now_s < self._failures[account_id][1]
 
     async def _sight(self, account_id: AccountId, touch: Touch) -> Sighting | None:
         state = fault = None

@@ -35,6 +35,7 @@ ROUND_S: Final = 5.0  # how long one cycle drains, and how long it reads, before
 CHECK_S: Final = 300.0  # how often the source's ledgers are compared with the cursor
 AGAIN_S: Final = 0.25
 AGAIN_S_MAX: Final = 15.0
+STUCK_S_MAX: Final = 5.0
 OVERDUE_S_MIN: Final = 120.0
 
 
@@ -53,6 +54,7 @@ class Stream:
             asset=parts.asset,
             metrics=parts.metrics,
             clock=parts.clock,
+            wake=self._feed.wake,
             reads_at_once=pace.reads_at_once,
         )
         self._facts = Facts(
@@ -82,13 +84,18 @@ class Stream:
         )
         log.info("stream begins", stream=self._name, cursor=beginning.position.cursor, ledger=beginning.position.ledger)
         self._readiness.watch(self._overdue)
+        fatal: Fatal | None = None
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._feed.listen(self._readiness))
                 tasks.create_task(self._watch())
                 tasks.create_task(self._follow(gap=beginning.gap))
         except* Fatal as group:
-            raise _first(group) from None
+            fatal = _first(group)
+        finally:
+            self._reader.close()
+        if fatal is not None:  # raised in there it would be a group again
+            raise fatal
 
     async def _begin(self, wish: Wish) -> Begin:
         """Where to begin, once the database and the source both answer."""
@@ -116,12 +123,12 @@ class Stream:
                 progress = await self._cycle(gap=gap)
                 gap = False
                 self._say_how(progress)
-                if progress is _Progress.DONE:
-                    await self._rest()
+                if progress is not _Progress.MORE:
+                    await self._rest(again_s if progress is _Progress.STUCK else None)
+                again_s = min(2 * again_s, STUCK_S_MAX) if progress is _Progress.STUCK else AGAIN_S
             except (Unavailable, Away) as error:
                 self._readiness.down("cycle", f"{type(error).__name__}: {error}")
-                progress = _Progress.STUCK
-            again_s = await _pause(again_s) if progress is _Progress.STUCK else AGAIN_S
+                again_s = await _pause(again_s)
 
     async def _cycle(self, *, gap: bool) -> "_Progress":
         await self._check_history()
@@ -131,18 +138,15 @@ class Stream:
         is_drained = await self._reading.drain(seconds=ROUND_S)
         if is_drained:
             self._drained_at_s = _now_s()
-        drain = self._wallets.drain
         sightings = await self._reader.read(self._wallets.due(drained=is_drained), seconds=ROUND_S)
         told = await self._tell(sightings, is_drained=is_drained)
         await self._publish(told)
-        self._settle(sightings, told, drain=drain)
+        self._settle(sightings, told)
         await self._save()
-        if not is_drained or self._wallets.baselines:
-            return _Progress.MORE
-        is_stuck = len(sightings) == sum(each.verdict is Verdict.LATER for each in told)
-        if self._wallets.touched:
-            return _Progress.STUCK if is_stuck else _Progress.MORE
-        return _Progress.DONE
+        if is_drained and not self._wallets.waiting:
+            return _Progress.DONE
+        is_any_settled = len(sightings) > sum(each.verdict is Verdict.LATER for each in told)
+        return _Progress.MORE if is_any_settled or not is_drained else _Progress.STUCK
 
     async def _check_history(self) -> None:
         if _now_s() - self._checked_at_s < CHECK_S:
@@ -172,13 +176,13 @@ class Stream:
             await self._parts.publisher.publish([event for _, event in facts])
             mark_published(facts, at=self._parts.clock(), metrics=self._metrics)
 
-    def _settle(self, sightings: Sequence[Sighting], told: Sequence[Told], *, drain: int) -> None:
+    def _settle(self, sightings: Sequence[Sighting], told: Sequence[Told]) -> None:
         for each in told:
             if each.verdict is Verdict.LATER:
                 continue
             is_fact = each.verdict is Verdict.FACT
             touch = each.sighting.touch
-            self._wallets.settle(each.state, touch, told=is_fact, drain=drain, now_s=_now_s())
+            self._wallets.settle(each.state, touch, told=is_fact, now_s=_now_s())
             self._feed.answered(touch.requests)
             self._metrics.duplicates.inc(int(not is_fact))
         for sighting in sightings:
@@ -214,14 +218,15 @@ class Stream:
             self._saved = position
             self._metrics.saved_ledger.set(position.ledger)
 
-    async def _rest(self) -> None:
-        """Until something is due: a payment, a wallet, a request, or the time to drain by itself."""
+    async def _rest(self, seconds: float | None) -> None:
+        """Until something is due: a payment, a wallet, a request, the time to drain by itself, or the seconds over."""
+        ends_at = self._drained_at_s + self._pace.idle_drain_s
+        if seconds is not None:
+            ends_at = min(ends_at, _now_s() + seconds)
+        waiting = self._wallets.waiting
         self._is_resting.set()
         try:
-            while not self._wallets.touched and not self._wallets.baselines:
-                left_s = self._drained_at_s + self._pace.idle_drain_s - _now_s()
-                if left_s <= 0:
-                    return
+            while self._wallets.waiting == waiting and (left_s := ends_at - _now_s()) > 0:
                 try:
                     async with asyncio.timeout(min(left_s, self._feed.next_look_s())):  # wait_for can lose a cancel
                         await self._feed.wake.wait()
@@ -234,16 +239,20 @@ class Stream:
 
     async def _watch(self) -> None:
         """Wake the resting stream when the source has a payment behind the cursor."""
-        again_s = AGAIN_S
+        again_s, woken_at = AGAIN_S, None
         while True:
             await self._is_resting.wait()
+            cursor = self._reading.position.cursor
             try:
-                is_there = await self._parts.source.payment_after(self._reading.position.cursor)
+                is_there = await self._parts.source.payment_after(cursor)
             except Unavailable:
-                again_s = await _pause(again_s)
-                continue
-            again_s = AGAIN_S
+                is_there = None
+            if not is_there or cursor == woken_at:  # no hurry: it failed, it ended, or the pages do not show it yet
+                again_s = await _pause(AGAIN_S if is_there is False else again_s)
+            else:
+                again_s = AGAIN_S
             if is_there:
+                woken_at = cursor
                 self._is_resting.clear()
                 self._feed.wake.set()
 
@@ -256,7 +265,7 @@ class Stream:
     def _say_how(self, progress: "_Progress") -> None:
         self._readiness.up("cycle")
         if progress is _Progress.STUCK:
-            self._readiness.down("wallets", f"{len(self._wallets.touched)} wait for the source: it is behind or silent")
+            self._readiness.down("wallets", f"{self._wallets.waiting} wait for the source: it is behind or silent")
         else:
             self._readiness.up("wallets")
         self._metrics.tracked.set(len(self._wallets))

@@ -2,8 +2,7 @@
 
 A wallet nobody paid costs one entry in a dict. A wallet that was touched has a record: `pending` holds every movement
 in ledgers after `complete_since` that was read so far, and `floor` is the version up to which facts were already told.
-What makes `pending` incomplete (too many, a record that could not be read) raises `complete_since`; the account's own
-history fills what lies between.
+What makes `pending` incomplete raises `complete_since`; the account's own history fills what lies between.
 """
 
 import itertools
@@ -59,6 +58,7 @@ class Touch:
     requests: frozenset[UUID] = frozenset()
     closed_at: datetime | None = None  # when the newest payment's ledger closed
     seen_at: datetime | None = None  # and when we saw it
+    taken_in: int = 0  # the number of the last drain before it was given out to be read
 
     @property
     def is_forced(self) -> bool:
@@ -97,6 +97,11 @@ class Wallets:
         self._reload = self._reloaded = 0  # the number of the reload that runs, of the last one that was finished
         self._began = Ledger(0)
         self._movements_max = movements_max
+
+    @property
+    def waiting(self) -> int:
+        """How many wait to be read."""
+        return len(self.touched) + len(self.baselines)
 
     def begin(self, ledger: Ledger) -> None:
         """Say after which ledger the reading of the history begins."""
@@ -244,21 +249,22 @@ class Wallets:
 
     def due(self, *, drained: bool) -> list[tuple[AccountId, Touch]]:
         """What to read now, in this order. While the history is not drained, only first sights: they claim nothing."""
-        if drained:
-            found = list(self.touched.items())
-        else:
-            found = [(account_id, touch) for account_id, touch in self.touched.items() if touch.first_sight]
-        waiting = itertools.islice(self.baselines.items(), BASELINES_AT_ONCE)
-        found += [
-            (account_id, self._touch(SnapshotType.POLL, at_least, first_sight=True, holds_cursor=False))
-            for account_id, at_least in waiting
-            if account_id not in self.touched
+        found = [
+            (account_id, replace(touch, taken_in=self.drain))
+            for account_id, touch in self.touched.items()
+            if drained or touch.first_sight
         ]
+        for account_id in list(itertools.islice(self.baselines, BASELINES_AT_ONCE)):
+            at_least = self.baselines.pop(account_id)
+            self.baselines[account_id] = at_least  # to the end: one that cannot be read does not stop the others
+            if account_id not in self.touched:
+                touch = self._touch(SnapshotType.POLL, at_least, first_sight=True, holds_cursor=False)
+                found.append((account_id, replace(touch, taken_in=self.drain)))
         return found
 
-    def settle(self, state: State, taken: Touch, *, told: bool, drain: int, now_s: float) -> None:
-        """A read is dealt with: its fact was acked, or there was nothing new to tell. `drain` is the last one before
-        `taken` was taken; what touched the wallet since then stays, unless the state that was read holds it already.
+    def settle(self, state: State, taken: Touch, *, told: bool, now_s: float) -> None:
+        """A read is dealt with: its fact was acked, or there was nothing new to tell. What came to the wallet since it
+        was given out stays due, unless the state that was read holds it already.
         """
         account_id = state.account_id
         if account_id not in self._tracked:
@@ -274,8 +280,11 @@ class Wallets:
             wallet.pending = [movement for movement in wallet.pending if movement.ledger > floor]
         self.baselines.pop(account_id, None)
         left = self.touched.pop(account_id, taken)
-        if left.at_least > state.observed:
-            self.touched[account_id] = replace(left, drain=drain + 1, requests=frozenset(), first_sight=False)
+        requests = left.requests - taken.requests
+        first_sight = left.first_sight and not taken.first_sight
+        if left.at_least > state.observed or requests or first_sight:
+            after = taken.taken_in + 1
+            self.touched[account_id] = replace(left, drain=after, requests=requests, first_sight=first_sight)
 
     def give_up(self, account_id: AccountId) -> None:
         """Nothing can be told of this wallet now: its state made no sense. The next touch tries again."""

@@ -1,7 +1,6 @@
 """The stream over Horizon's wire format, a real PostgreSQL and a broker: what it tells, and when."""
 
 import asyncio
-import time
 
 from producers.parts import Pace
 from producers.start import Wish
@@ -94,38 +93,6 @@ async def test_an_outage_loses_no_payment(scene: Scene) -> None:
         ]
 
 
-async def test_a_wallet_inserted_live_has_its_baseline_within_two_seconds(scene: Scene) -> None:
-    """A wallet that is added while the stream runs is told at once; its first payment afterwards is an increase."""
-    await scene.add_wallet(0)
-    async with scene.stream():
-        await scene.until_told(0, units=100)
-        scene.pay(1, 7)  # before anybody follows it: part of the baseline
-        scene.close()
-        began = time.monotonic()
-        await scene.add_wallet(1)
-        baseline = await scene.until_told(1, units=107)
-        took_s = time.monotonic() - began
-        scene.pay(1, 50)
-        scene.close()
-        fact = await scene.until_told(1, units=157)
-    assert took_s < 2
-    assert (baseline.snapshot_type, baseline.movements) == (SnapshotType.POLL, None)
-    assert fact.movements_since == baseline.ledger
-    assert fact.movements is not None
-    assert [each.amount_stroops for each in fact.movements] == [50 * UNIT]
-
-
-async def test_a_wallet_of_the_other_network_is_not_followed(scene: Scene) -> None:
-    """Wallets of another network are nobody's here until their row says ours."""
-    wallet_id = await scene.add_wallet(0, network="mainnet")
-    await scene.add_wallet(1)
-    async with scene.stream():
-        await scene.until_told(1, units=100)
-        assert await scene.facts_of(0) == []
-        await scene.connection.execute("update public.stellar_wallets set network = 'testnet' where id = $1", wallet_id)
-        await scene.until_told(0, units=100)
-
-
 async def test_a_change_without_a_payment_is_covered_by_the_next_fact(scene: Scene) -> None:
     """A crossed offer shows in no payment. The next payment's fact holds it in its balance and not in its movements,
     and its version may be beyond the newest payment's ledger: everything up to it is read first.
@@ -205,36 +172,6 @@ async def test_an_unauthorized_trustline_says_so(scene: Scene) -> None:
     assert not fact.authorized
 
 
-async def test_a_request_is_answered_even_when_nothing_changed(scene: Scene) -> None:
-    """A read request gets its fact, of its own type and observed now, and is done only after the ack."""
-    wallet_id = await scene.add_wallet(0)
-    async with scene.stream():
-        baseline = await scene.until_told(0, units=100)
-        scene.close()
-        request_id = await scene.request(wallet_id)
-        await scene.until(lambda facts: len(facts) >= 2, what="the answer")
-        again = scene.facts[1]
-        await until_true(
-            lambda: scene.connection.fetchval(
-                "select done_at is not null from public.read_requests where id = $1", request_id
-            ),
-            what="the request is done",
-        )
-    assert again.snapshot_type is SnapshotType.MANUAL
-    assert again.event_id == baseline.event_id
-    assert again.observed_ledger > baseline.observed_ledger
-
-
-async def test_a_wallet_deleted_and_inserted_anew_is_told_anew(scene: Scene) -> None:
-    """A new row of the same account gets its own baseline though nothing on the chain changed."""
-    wallet_id = await scene.add_wallet(0)
-    async with scene.stream():
-        await scene.until_told(0, units=100)
-        await scene.connection.execute("delete from public.stellar_wallets where id = $1", wallet_id)
-        await scene.add_wallet(0)
-        await scene.until(lambda facts: len(facts) >= 2, what="its second baseline")
-
-
 async def test_two_streams_agree(scene: Scene) -> None:
     """Two streams side by side tell the same facts under the same ids, each with a cursor of its own."""
     for wallet in range(3):
@@ -252,22 +189,6 @@ async def test_two_streams_agree(scene: Scene) -> None:
     increases = [fact for fact in facts if _is_increase(fact)]
     assert len({fact.event_id for fact in increases}) == 3
     assert len({(fact.account_id, fact.balance_stroops, fact.movements) for fact in increases}) == 3
-
-
-async def test_a_thousand_wallets_inserted_at_once_are_all_told(scene: Scene) -> None:
-    """An import of many wallets in one statement, of which most hold nothing here, gets all its baselines."""
-    async with scene.stream():
-        await until_true(scene.saved_ledger, what="the stream is under way")
-        await scene.connection.execute(
-            """with people as (insert into auth.users (id) select gen_random_uuid() from generate_series(1, 10)
-                               returning id),
-                    numbered as (select id, row_number() over () as number from people)
-               insert into public.stellar_wallets (user_id, public_key, network)
-               select id, ($1::text[])[number], 'testnet' from numbered""",
-            [scene.account(wallet) for wallet in range(10)],
-        )
-        facts = await scene.until(lambda facts: len(facts) >= 10, what="ten baselines")
-    assert len({fact.account_id for fact in facts}) == 10
 
 
 async def test_from_a_ledger_on_everything_is_read_again(scene: Scene) -> None:

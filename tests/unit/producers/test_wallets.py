@@ -91,7 +91,7 @@ def test_a_touch_ends_with_a_read_that_holds_it() -> None:
     """Told in a ledger that holds all its payments, a wallet is done with, and keeps no movement."""
     found = wallets((ALICE, 900))
     pay(found, ALICE, 1_001, 1_002)
-    found.settle(state(ALICE, 1_002), due(found)[ALICE], told=True, drain=found.drain, now_s=0)
+    found.settle(state(ALICE, 1_002), due(found)[ALICE], told=True, now_s=0)
     assert due(found) == {}
     assert found.active(ALICE).pending == []
     assert found.active(ALICE).floor == 1_002
@@ -103,7 +103,7 @@ def test_what_comes_while_a_wallet_is_read_stays() -> None:
     pay(found, ALICE, 1_001)
     taken, drain = due(found)[ALICE], found.drain
     pay(found, ALICE, 1_003)
-    found.settle(state(ALICE, 1_001), taken, told=True, drain=drain, now_s=0)
+    found.settle(state(ALICE, 1_001), taken, told=True, now_s=0)
     assert due(found)[ALICE].at_least == 1_003
     assert [each.ledger for each in found.active(ALICE).pending] == [1_003]
     assert found.oldest_drain() == drain + 1
@@ -112,7 +112,7 @@ def test_what_comes_while_a_wallet_is_read_stays() -> None:
 def test_what_a_fact_already_tells_is_not_taken_again() -> None:
     """A payment in a ledger at or below the told version, drained afterwards, touches nobody."""
     found = wallets((ALICE, None))
-    found.settle(state(ALICE, 1_004), due(found)[ALICE], told=True, drain=found.drain, now_s=0)
+    found.settle(state(ALICE, 1_004), due(found)[ALICE], told=True, now_s=0)
     pay(found, ALICE, 1_003, 1_004)
     assert due(found) == {}
     pay(found, ALICE, 1_005)
@@ -194,7 +194,7 @@ def test_a_reload_that_broke_off_is_begun_again() -> None:
 def test_a_baseline_nobody_stored_is_told_again_after_a_while() -> None:
     """A told baseline whose row stays empty is repeated, but not at every reload: the consumer may be slow."""
     found = wallets((ALICE, None))
-    found.settle(state(ALICE, 1_000), due(found)[ALICE], told=True, drain=0, now_s=0)
+    found.settle(state(ALICE, 1_000), due(found)[ALICE], told=True, now_s=0)
     load(found, (ALICE, None), now_s=500)
     assert due(found) == {}
     load(found, (ALICE, None), now_s=700)
@@ -204,7 +204,7 @@ def test_a_baseline_nobody_stored_is_told_again_after_a_while() -> None:
 def test_a_row_inserted_anew_gets_its_baseline_anew() -> None:
     """Deleted and inserted again, a wallet is read although this process told the same version before."""
     found = wallets((ALICE, None))
-    found.settle(state(ALICE, 1_000), due(found)[ALICE], told=True, drain=0, now_s=0)
+    found.settle(state(ALICE, 1_000), due(found)[ALICE], told=True, now_s=0)
     found.arrive([(ALICE, None)])
     assert due(found)[ALICE].is_forced
 

@@ -1,0 +1,64 @@
+"""Where going on would be wrong until a person decides, the stream stops and says what to do."""
+
+import asyncio
+
+import pytest
+
+from producers.source import Fatal
+from producers.start import Wish
+from producers.stream import Stream
+from sandbox.horizon_faults import Fault
+from schema.balance_event import SnapshotType
+from schema.stellar import Network
+from tests.integration.producers.scene import PACE, Scene, until_true
+
+
+@pytest.mark.parametrize("problem", ["network", "beyond", "before"])
+async def test_what_a_person_must_decide_stops_the_stream(scene: Scene, problem: str) -> None:
+    """The wrong network, a cursor beyond the tip and one before the history end the stream with the remedy."""
+    await scene.add_wallet(0)
+    async with scene.stream():
+        await scene.store(await scene.until_told(0, units=100))
+        await until_true(scene.saved_ledger, what="the cursor is saved")
+    remedy = "--accept-gap"
+    if problem == "network":
+        scene.chain.network, remedy = Network.MAINNET, "STELLAR_NETWORK"
+    elif problem == "beyond":
+        await scene.connection.execute("update public.stream_cursors set ledger = ledger + 1000000")
+    else:
+        for _ in range(5):
+            scene.close()
+        scene.chain.history.trim(before_ledger=scene.chain.latest.sequence)
+    with pytest.raises(Fatal, match=remedy):
+        async with scene.stream() as running:
+            await asyncio.wait([running.task], timeout=30)
+
+
+async def test_a_history_that_is_lost_while_running_stops_the_stream(scene: Scene) -> None:
+    """Horizon's `410 before history` ends a running stream with the remedy, as at a start."""
+    await scene.add_wallet(0)
+    async with scene.parts() as parts:
+        following = asyncio.create_task(Stream("stream", parts, PACE).run(Wish()))
+        await scene.until_told(0, units=100)
+        scene.horizon.faults.add(Fault(path_prefix="/payments", status=410, times=1_000))
+        await scene.request(await scene.connection.fetchval("select id from public.stellar_wallets"))
+        with pytest.raises(Fatal, match="--accept-gap"):
+            await asyncio.wait_for(following, 30)
+
+
+async def test_an_accepted_gap_reads_every_wallet(scene: Scene) -> None:
+    """After a gap every balance is right again, and movements that nobody can know are not claimed."""
+    for wallet in (0, 1):
+        await scene.add_wallet(wallet)
+    async with scene.stream():
+        for wallet in (0, 1):
+            await scene.store(await scene.until_told(wallet, units=100))
+        await until_true(scene.saved_ledger, what="the cursor is saved")
+    scene.pay(0, 50)
+    for _ in range(5):
+        scene.close()
+    scene.chain.history.trim(before_ledger=scene.chain.latest.sequence)
+    async with scene.stream(wish=Wish(accept_gap=True)) as running:
+        fact = await scene.until_told(0, units=150)
+        await until_true(lambda: running.parts.metrics.duplicates._value.get() == 1, what="the other is as it was")
+    assert (fact.movements, fact.movements_since, fact.snapshot_type) == (None, None, SnapshotType.POLL)

@@ -1,0 +1,84 @@
+"""Wallets that come, go and are asked for while the stream runs."""
+
+import time
+
+from schema.balance_event import SnapshotType
+from tests.integration.producers.scene import UNIT, Scene, until_true
+
+
+async def test_a_wallet_inserted_live_has_its_baseline_within_two_seconds(scene: Scene) -> None:
+    """A wallet that is added while the stream runs is told at once; its first payment afterwards is an increase."""
+    await scene.add_wallet(0)
+    async with scene.stream():
+        await scene.until_told(0, units=100)
+        scene.pay(1, 7)  # before anybody follows it: part of the baseline
+        scene.close()
+        began = time.monotonic()
+        await scene.add_wallet(1)
+        baseline = await scene.until_told(1, units=107)
+        took_s = time.monotonic() - began
+        scene.pay(1, 50)
+        scene.close()
+        fact = await scene.until_told(1, units=157)
+    assert took_s < 2
+    assert (baseline.snapshot_type, baseline.movements) == (SnapshotType.POLL, None)
+    assert fact.movements_since == baseline.ledger
+    assert fact.movements is not None
+    assert [each.amount_stroops for each in fact.movements] == [50 * UNIT]
+
+
+async def test_a_wallet_of_the_other_network_is_not_followed(scene: Scene) -> None:
+    """Wallets of another network are nobody's here until their row says ours."""
+    wallet_id = await scene.add_wallet(0, network="mainnet")
+    await scene.add_wallet(1)
+    async with scene.stream():
+        await scene.until_told(1, units=100)
+        assert await scene.facts_of(0) == []
+        await scene.connection.execute("update public.stellar_wallets set network = 'testnet' where id = $1", wallet_id)
+        await scene.until_told(0, units=100)
+
+
+async def test_a_request_is_answered_even_when_nothing_changed(scene: Scene) -> None:
+    """A read request gets its fact, of its own type and observed now, and is done only after the ack."""
+    wallet_id = await scene.add_wallet(0)
+    async with scene.stream():
+        baseline = await scene.until_told(0, units=100)
+        scene.close()
+        request_id = await scene.request(wallet_id)
+        await scene.until(lambda facts: len(facts) >= 2, what="the answer")
+        again = scene.facts[1]
+        await until_true(
+            lambda: scene.connection.fetchval(
+                "select done_at is not null from public.read_requests where id = $1", request_id
+            ),
+            what="the request is done",
+        )
+    assert again.snapshot_type is SnapshotType.MANUAL
+    assert again.event_id == baseline.event_id
+    assert again.observed_ledger > baseline.observed_ledger
+
+
+async def test_a_wallet_deleted_and_inserted_anew_is_told_anew(scene: Scene) -> None:
+    """A new row of the same account gets its own baseline though nothing on the chain changed."""
+    wallet_id = await scene.add_wallet(0)
+    async with scene.stream():
+        await scene.until_told(0, units=100)
+        await scene.connection.execute("delete from public.stellar_wallets where id = $1", wallet_id)
+        await scene.add_wallet(0)
+        await scene.until(lambda facts: len(facts) >= 2, what="its second baseline")
+
+
+async def test_wallets_inserted_in_one_statement_are_all_told(scene: Scene) -> None:
+    """An import of several wallets at once gets all its baselines."""
+    async with scene.stream():
+        await until_true(scene.saved_ledger, what="the stream is under way")
+        await scene.connection.execute(
+            """with people as (insert into auth.users (id) select gen_random_uuid() from generate_series(1, 10)
+                               returning id),
+                    numbered as (select id, row_number() over () as number from people)
+               insert into public.stellar_wallets (user_id, public_key, network)
+               select id, ($1::text[])[number], 'testnet' from numbered""",
+            [scene.account(wallet) for wallet in range(10)],
+        )
+        facts = await scene.until(lambda facts: len(facts) >= 10, what="ten baselines")
+    assert len({fact.account_id for fact in facts}) == 10
