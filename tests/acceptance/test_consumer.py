@@ -11,10 +11,11 @@ from aiokafka import ConsumerRecord
 
 from sandbox.children import Child
 from sandbox.database import PostgresServer
-from schema import deposit_command, migrate
+from schema import balance_event, deposit_command, migrate
 from tests.acceptance.conftest import PARTITIONS, House, count, facts
 from tests.people import add_person
 from tests.unit.consumer.worlds import USDC
+from tests.unit.consumer.worlds import balance_event as event_of
 from tests.waiting import until
 
 
@@ -201,3 +202,20 @@ async def test_a_database_and_a_broker_that_are_not_there_yet_are_waited_for(
         await child.stop()
     finally:
         server.remove()
+
+
+async def test_what_the_database_refuses_is_kept_apart_and_the_rest_is_recorded(
+    house: House, connection: asyncpg.Connection
+) -> None:
+    """One record among many that breaks a constraint: it alone is a dead letter, whatever batch it came in."""
+    people = [await add_person(connection) for _ in range(20)]
+    await connection.execute("alter table balance_snapshots add constraint unlucky check (usdc_balance <> 13)")
+    unlucky = event_of(2, 13, account_id=people[7].account_id)
+    await house.publish([*facts(people, (1,)), unlucky, *facts(people, (3,))])
+    await house.start_consumer()
+    record = (await house.said("DEAD_LETTERS_TOPIC", 1))[0]
+    assert dict(record.headers)["dead_letter_reason"] == b"refused_by_database"
+    assert b"unlucky" in dict(record.headers)["dead_letter_detail"]
+    assert record.value == balance_event.encode(unlucky)
+    assert len({_command_id(command) for command in await house.said("DEPOSIT_COMMANDS_TOPIC", 20)}) == 20
+    assert await count(connection, "balance_snapshots") == 40
