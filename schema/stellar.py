@@ -27,6 +27,7 @@ OPERATION_ID_MAX: Final = 2**63 - 1
 
 _AMOUNT = re.compile(r"(0|[1-9][0-9]{0,11})(?:\.([0-9]{1,7}))?", re.ASCII)
 _ASSET_CODE = re.compile(r"[A-Za-z0-9]{1,12}", re.ASCII)
+_OPERATION_ID = re.compile(r"[0-9]{1,19}", re.ASCII)
 _STRKEY = re.compile(r"[A-Z2-7]{56,69}", re.ASCII)
 _STRKEY_BYTES: Final = {"G": 35, "C": 35, "L": 35, "B": 36}
 
@@ -75,6 +76,7 @@ class Asset:
     issuer: AccountId
 
     @classmethod
+    @lru_cache(maxsize=1024)  # an installation is about one
     def parse(cls, text: str) -> "Asset":
         """Read `CODE:ISSUER`; Malformed for anything else."""
         code, colon, issuer = text.partition(":")
@@ -96,8 +98,8 @@ def parse_stroops(text: str) -> Stroops:
     match = _AMOUNT.fullmatch(text)
     if match is None:
         raise Malformed(text, expected="an amount like 50.0000000: at most seven decimals, no sign, no exponent")
-    whole, decimals = match.groups()
-    stroops = int(whole) * STROOPS_PER_UNIT + (int(decimals.ljust(7, "0")) if decimals else 0)
+    whole, decimals = match.groups(default="")
+    stroops = int(whole + decimals.ljust(7, "0"))
     if stroops > STROOPS_MAX:
         raise Malformed(text, expected="an amount of at most 922337203685.4775807")
     return Stroops(stroops)
@@ -153,9 +155,9 @@ def parse_address(text: str) -> Address:
 
 def ledger_of_operation(operation_id: str) -> Ledger:
     """The ledger an operation is in: the upper 32 bits of its id, which is also its paging token."""
-    if not operation_id.isascii() or not operation_id.isdigit() or int(operation_id) > OPERATION_ID_MAX:
+    if not _OPERATION_ID.fullmatch(operation_id) or (number := int(operation_id)) > OPERATION_ID_MAX:
         raise Malformed(operation_id, expected="an operation id of up to 19 digits")
-    ledger = int(operation_id) >> 32
+    ledger = number >> 32
     if ledger < 1:
         raise Malformed(operation_id, expected="an operation id whose upper 32 bits are a ledger")
     return Ledger(ledger)
