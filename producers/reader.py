@@ -79,13 +79,14 @@ class Reader:
                 task = asyncio.create_task(self._sight(account_id, touch))
                 self._in_flight[account_id] = task
                 begun.add(task)
+            if now_s >= ends_at or (not begun and not (waiting and self._in_flight)):
+                self._wake_when_done()
+                return found
+            reading = self._in_flight.values()
+            await asyncio.wait(reading, timeout=ends_at - now_s, return_when=asyncio.FIRST_COMPLETED)
             found += self._take_done()
             begun = {task for task in begun if not task.done()}
             now_s = asyncio.get_running_loop().time()
-            if now_s >= ends_at or not (begun or waiting):
-                self._wake_when_done()
-                return found
-            await asyncio.wait(self._in_flight.values(), timeout=ends_at - now_s, return_when=asyncio.FIRST_COMPLETED)
 
     def close(self) -> None:
         """End what is still being read."""

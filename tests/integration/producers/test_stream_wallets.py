@@ -4,6 +4,7 @@ import time
 
 from schema.balance_event import SnapshotType
 from tests.integration.producers.scene import UNIT, Scene, until_true
+from tests.people import account_id
 
 
 async def test_a_wallet_inserted_live_has_its_baseline_within_two_seconds(scene: Scene) -> None:
@@ -82,3 +83,22 @@ async def test_wallets_inserted_in_one_statement_are_all_told(scene: Scene) -> N
         )
         facts = await scene.until(lambda facts: len(facts) >= 10, what="ten baselines")
     assert len({fact.account_id for fact in facts}) == 10
+
+
+async def test_a_first_start_with_many_wallets(scene: Scene) -> None:
+    """More wallets than one cycle takes, most of them without a trustline, are all told."""
+    await scene.add_wallet(0)
+    keys = [account_id(f"absent {number}") for number in range(700)]
+    await scene.connection.execute(
+        """with people as (insert into auth.users (id) select gen_random_uuid() from generate_series(1, $2)
+                           returning id),
+                numbered as (select id, row_number() over () as number from people)
+           insert into public.stellar_wallets (user_id, public_key, network)
+           select id, ($1::text[])[number], 'testnet' from numbered""",
+        keys,
+        len(keys),
+    )
+    async with scene.stream():
+        facts = await scene.until(lambda facts: len(facts) > 700, what="every baseline")
+    assert len({fact.account_id for fact in facts}) == 701
+    assert all(fact.is_absence for fact in facts if fact.account_id != scene.account(0))
