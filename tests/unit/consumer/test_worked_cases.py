@@ -135,6 +135,17 @@ def test_an_increase_whose_sources_are_unknown_is_protected() -> None:
     assert world.amounts() == [50], "only the covered increase"
 
 
+def test_a_movement_is_counted_once_however_many_facts_list_it() -> None:
+    """Movements overlap between facts: only those after the stored version and up to the fact's own count."""
+    world = World(excluded_sources=frozenset({VAULT}))
+    world.holds(1, 0)
+    withdrawal = movement(2, 20, VAULT)
+    world.holds(2, 20, since=1, movements=(withdrawal,))
+    world.holds(3, 70, since=1, movements=(withdrawal, movement(3, 50), movement(4, 30, VAULT)))
+    assert world.state.protected_stroops == units(20)
+    assert world.amounts() == [50]
+
+
 def test_owner_spends_30_of_a_protected_100_then_50_come_in() -> None:
     """The protected part shrinks with what the owner spends, so that new money is new money."""
     world = World()
