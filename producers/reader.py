@@ -68,11 +68,10 @@ class Reader:
         """
         now_s = asyncio.get_running_loop().time()
         ends_at = now_s + seconds
-        waiting = deque(
-            each for each in due if each[0] not in self._in_flight and not self._is_left_alone(each[0], now_s)
-        )
+        found = self._take_done()
+        known = {sighting.account_id for sighting in found} | self._in_flight.keys()
+        waiting = deque(each for each in due if each[0] not in known and not self._is_left_alone(each[0], now_s))
         begun: set[asyncio.Task[Sighting | None]] = set()
-        found: list[Sighting] = []
         while True:
             while waiting and len(self._in_flight) < self._reads_at_once and now_s < ends_at:
                 account_id, touch = waiting.popleft()
