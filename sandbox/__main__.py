@@ -106,7 +106,7 @@ async def _run(options: Options, *, as_json: bool) -> bool:
         director = Director(stage, say)
         for signal_number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(signal_number, director.stop)
-        view = View(stage, director, notes)
+        view = View(console, stage, director, notes)
         drawing = console.is_terminal and not as_json
         ending = await _show(console, view, director, quiet=as_json)
         await view.refresh()

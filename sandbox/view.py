@@ -14,8 +14,10 @@ from sandbox.ledger_book import DISCREPANCIES_SHOWN, Sums
 from sandbox.stage import Stage
 from schema.stellar import format_stroops
 
-WALLETS_SHOWN: Final = 10
-EVENTS_SHOWN: Final = 12
+WALLETS_SHOWN_MAX: Final = 10
+EVENTS_SHOWN_MAX: Final = 15
+FRAME_LINES: Final = 17  # what the tables, the notes and the line above take besides their rows
+ROWS_MIN: Final = 3
 _SHORT: Final = 8
 
 _WALLETS: Final = """
@@ -43,7 +45,8 @@ select (select count(*) from balance_snapshots where wallet_id = any($1::uuid[])
 class View:
     """The live picture of one run. `notes` are what the director and the stage said."""
 
-    def __init__(self, stage: Stage, director: Director, notes: deque[str]) -> None:
+    def __init__(self, console: Console, stage: Stage, director: Director, notes: deque[str]) -> None:
+        self._console = console
         self._stage = stage
         self._director = director
         self._notes = notes
@@ -54,8 +57,10 @@ class View:
     async def refresh(self) -> None:
         """Read what is to be shown."""
         pool, ids = self._stage.pool, list(self._stage.wallets)
-        self._wallets = await pool.fetch(_WALLETS, ids, WALLETS_SHOWN)
-        self._events = await pool.fetch(_EVENTS, ids, EVENTS_SHOWN)
+        lines = self._console.size.height - FRAME_LINES
+        wallets = max(ROWS_MIN, min(WALLETS_SHOWN_MAX, len(ids), lines // 2))
+        self._wallets = await pool.fetch(_WALLETS, ids, wallets)
+        self._events = await pool.fetch(_EVENTS, ids, max(ROWS_MIN, min(EVENTS_SHOWN_MAX, lines - wallets)))
         self.counts = dict(await pool.fetchrow(_COUNTS, ids))
 
     def line(self) -> str:
@@ -67,7 +72,7 @@ class View:
         title = f"{len(self._stage.wallets)} wallets of {self._stage.asset.code} on {self._stage.options.network}"
         notes = Text("\n".join(self._notes), style="dim")
         return Group(
-            Text(f"{self.line()}   (Ctrl-C ends it with the summary)", style="bold"),
+            Text(f"{self.line()}   (Ctrl-C: the summary)", style="bold"),
             _wallet_table(title, self._wallets),
             _event_table(self._events),
             Panel(notes, title="notes", height=5),
@@ -88,7 +93,7 @@ def _wallet_table(title: str, rows: list[Any]) -> Table:
 def _event_table(rows: list[Any]) -> Table:
     table = Table(title="what came in, and what was decided", title_justify="left", expand=True)
     for name in ("at", "wallet", "snapshot", "balance", "change", "decided"):
-        table.add_column(name, justify="right" if name in ("balance", "change") else "left")
+        table.add_column(name, justify="right" if name in ("balance", "change") else "left", no_wrap=True)
     for row in rows:
         table.add_row(
             f"{row['created_at']:%H:%M:%S}",
@@ -110,7 +115,7 @@ def _decided(row: Any) -> Text:
         return Text("went down: nothing to deposit", style="dim")
     if row["deposit_amount"] is None:
         return Text("no command: below the minimum, or protected", style="dim")
-    return Text(f"command: deposit {_amount(row['deposit_amount'])} ({row['status']})", style="yellow")
+    return Text(f"command {_amount(row['deposit_amount'])}: {row['status']}", style="yellow")
 
 
 def _short(account_id: str) -> str:
