@@ -6,7 +6,6 @@ A crash between any two steps replays the batch, and a replayed batch changes no
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 import structlog
@@ -20,6 +19,7 @@ from consumer.records import Arrived, Reader, refusal
 from consumer.store import REFUSED, Store
 from schema.service import kafka
 from schema.service.database import retrying
+from schema.service.pausing import wait
 
 log = structlog.get_logger(__name__)
 
@@ -68,8 +68,7 @@ class Loop:
                 log.warning("broker is away, trying again", error=repr(error)[:300], wait_s=RECONNECT_DELAY_S)
             finally:
                 await kafka.stop_consumer(consumer, deadline_s=STOP_DEADLINE_S)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), RECONNECT_DELAY_S)
+            await wait(stopping, seconds=RECONNECT_DELAY_S)
 
     async def _follow(self, consumer: AIOKafkaConsumer, stopping: asyncio.Event) -> None:
         self._heard_at = time.monotonic()
@@ -138,8 +137,7 @@ class _Drain(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         if revoked and not self._idle.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), REVOKE_TIMEOUT_S)
+            await wait(self._idle, seconds=REVOKE_TIMEOUT_S)
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         log.info("partitions assigned", partitions=sorted(f"{p.topic}/{p.partition}" for p in assigned))

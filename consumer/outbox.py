@@ -6,7 +6,6 @@ two contents under one id, or a wallet's commands out of order.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
@@ -21,6 +20,7 @@ from schema import cloud_events, deposit_command
 from schema.service import kafka
 from schema.service.database import TRANSIENT
 from schema.service.kafka import Record, TooLarge, Undelivered
+from schema.service.pausing import wait
 
 log = structlog.get_logger(__name__)
 
@@ -73,8 +73,7 @@ class Outbox:
                 log.warning("nothing marked as sent, trying again", error=repr(error)[:300], wait_s=FAILED_RETRY_S)
             finally:
                 await kafka.stop(producer, deadline_s=STOP_DEADLINE_S)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), FAILED_RETRY_S)
+            await wait(stopping, seconds=FAILED_RETRY_S)
 
     async def _relay(self, producer: AIOKafkaProducer, stopping: asyncio.Event) -> None:
         while True:
@@ -88,8 +87,7 @@ class Outbox:
             if sent == 0:
                 if stopping.is_set():
                     return
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._awake.wait(), POLL_S)
+                await wait(self._awake, seconds=POLL_S)
 
     async def _round(self, producer: AIOKafkaProducer) -> int | None:
         """Publish what waits; how many rows that were, or None when another relay holds the lock."""

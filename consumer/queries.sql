@@ -17,8 +17,7 @@ select w.id, w.user_id, w.public_key,
        w.latest_snapshot_id, w.failures_in_a_row, w.retry_of, w.due_at
 from stellar_wallets w
 where w.network = $1
-  and w.id in (select id from stellar_wallets where public_key = any($2::text[])
-               union select unnest($3::uuid[]))
+  and (w.public_key = any($2::text[]) or w.id = any($3::uuid[]))
 order by w.id
 for update of w
 
@@ -51,14 +50,14 @@ where wallet_id = any($1::uuid[])
 select c.command_id, c.wallet_id, c.status, (c.amount * 10000000)::bigint as amount_stroops, c.issued_at, c.expires_at,
        c.error_code, (c.deposited_amount * 10000000)::bigint as deposited_stroops, c.settled_ledger, c.transaction_hash
 from unnest($1::uuid[], $2::bigint[], $3::text[]) as w(id, ledger, account_id)
-join deposit_commands c on c.wallet_id = w.id and c.account_id = w.account_id
-where c.status in ('pending', 'published')
-union all
-select c.command_id, c.wallet_id, c.status, (c.amount * 10000000)::bigint, c.issued_at, c.expires_at,
-       c.error_code, (c.deposited_amount * 10000000)::bigint, c.settled_ledger, c.transaction_hash
-from unnest($1::uuid[], $2::bigint[], $3::text[]) as w(id, ledger, account_id)
-join deposit_commands c on c.wallet_id = w.id and c.account_id = w.account_id
-where c.status = 'succeeded' and c.settled_ledger > w.ledger
+cross join lateral (
+  select * from deposit_commands
+  where wallet_id = w.id and account_id = w.account_id and status in ('pending', 'published')
+  union all
+  select * from deposit_commands
+  where wallet_id = w.id and account_id = w.account_id and status = 'succeeded' and settled_ledger > w.ledger
+  offset 0
+) as c
 union all
 select c.command_id, c.wallet_id, c.status, (c.amount * 10000000)::bigint, c.issued_at, c.expires_at,
        c.error_code, (c.deposited_amount * 10000000)::bigint, c.settled_ledger, c.transaction_hash

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -11,6 +10,7 @@ from consumer import metrics
 from consumer.batch import Writes
 from consumer.store import Store
 from schema.service.database import TRANSIENT
+from schema.service.pausing import wait
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +33,7 @@ async def wake_due_wallets(store: Store, on_recorded: Callable[[Writes], None], 
             if woken:
                 on_recorded(writes)
         if woken < WALLETS_MAX:
-            await _wait(stopping, DUE_EVERY_S)
+            await wait(stopping, seconds=DUE_EVERY_S)
 
 
 async def have_expired_read(store: Store, stopping: asyncio.Event) -> None:
@@ -47,9 +47,4 @@ async def have_expired_read(store: Store, stopping: asyncio.Event) -> None:
             if asked:
                 metrics.READS_REQUESTED.inc(asked)
                 log.info("asked for reads of wallets with expired commands", wallets=asked)
-        await _wait(stopping, EXPIRED_EVERY_S)
-
-
-async def _wait(stopping: asyncio.Event, seconds: float) -> None:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(stopping.wait(), seconds)
+        await wait(stopping, seconds=EXPIRED_EVERY_S)

@@ -74,8 +74,10 @@ class Views:
 
     async def _history(self, request: web.Request, kind: Kind) -> web.StreamResponse:
         account, sequence = self._account_of_history(request), self._sequence(request)
-        if sequence is not None and sequence not in self._chain.history.headers:
-            raise not_found()
+        if sequence is not None:
+            here = self._instance.header_behind(_lag(request)).sequence
+            if sequence not in self._chain.history.headers or sequence > here:
+                raise not_found()
 
         def fetch(query: PageQuery) -> list[tuple[str, bytes]]:
             found = replace(self._span(request, query)[0], only_ledger=sequence)
