@@ -63,8 +63,8 @@ def check_position(history: History, position: Position) -> None:
         raise Fatal(
             f"the cursor is at ledger {position.ledger}, but Horizon's newest is {history.latest}: the network was "
             "reset, as the test network is at times, or this is the wrong HORIZON_URL. After a reset the stored "
-            "balances are of a network that is gone: clear previous_usdc_balance and balance_ledger of its wallets, "
-            "then start once with --accept-gap, which begins at the newest ledger and reads every wallet"
+            "balances and commands are of a network that is gone: docs/operations.md (a network that was reset) says "
+            "what to clear, then start once with --accept-gap, which begins at the newest ledger and reads every wallet"
         )
     if position.ledger + 1 < history.elder:
         raise Fatal(

@@ -158,7 +158,8 @@ async def test_a_replica_that_lags_shows_an_older_ledger_everywhere() -> None:
         before = client.chain.latest.sequence
         client.pay()
         client.horizon.close_ledger()
-        client.horizon.faults.add(Fault(lag_ledgers=1, times=3))
+        client.horizon.faults.add(Fault(lag_ledgers=1, times=4))
+        assert (await client.get(f"/ledgers/{before + 1}/payments")).status == 404
         account = await client.get(f"/accounts/{wallet}")
         assert account.headers["Latest-Ledger"] == str(before)
         lines = [line for line in account.json["balances"] if line.get("asset_issuer") == client.people.asset.issuer]
