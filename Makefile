@@ -52,6 +52,6 @@ docs: $(STAMP) ## write the generated pages of docs anew: configuration, topics,
 lock: $(STAMP) ## resolve the requirements anew, with hashes
 	$(BIN)/python -m pip install --quiet uv
 	for extra in "" "-dev"; do \
-	  UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	    --no-emit-index-url --no-emit-find-links pyproject.toml $${extra:+--extra sandbox --extra dev} -o requirements$$extra.txt; \
+	  UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	    --generate-hashes pyproject.toml $${extra:+--extra sandbox --extra dev} -o requirements$$extra.txt; \
 	done

@@ -77,8 +77,6 @@ def wallet_state(row: Row, *, network: Network, asset: Asset) -> WalletState:
         failures_in_a_row=row["failures_in_a_row"],
         retry_of=row["retry_of"],
         due_at=row["due_at"],
-        commands=(),
-        issued=(),
     )
 
 
@@ -90,16 +88,6 @@ def deleted_wallet_state(row: Row, *, network: Network, asset: Asset) -> WalletS
         account_id=AccountId(row["account_id"]),
         network=network,
         asset=asset,
-        balance_stroops=None,
-        ledger=None,
-        authorized=False,
-        protected_stroops=Stroops(0),
-        snapshot_id=None,
-        failures_in_a_row=0,
-        retry_of=None,
-        due_at=None,
-        commands=(),
-        issued=(),
     )
 
 

@@ -69,16 +69,16 @@ class WalletState:
     account_id: AccountId
     network: Network
     asset: Asset
-    balance_stroops: Stroops | None
-    ledger: Ledger | None
-    authorized: bool
-    protected_stroops: Stroops
-    snapshot_id: UUID | None
-    failures_in_a_row: int
-    retry_of: UUID | None
-    due_at: datetime | None
-    commands: tuple[CommandRecord, ...]
-    issued: tuple[tuple[date, Stroops], ...]
+    balance_stroops: Stroops | None = None
+    ledger: Ledger | None = None
+    authorized: bool = False
+    protected_stroops: Stroops = NOTHING
+    snapshot_id: UUID | None = None
+    failures_in_a_row: int = 0
+    retry_of: UUID | None = None
+    due_at: datetime | None = None
+    commands: tuple[CommandRecord, ...] = ()
+    issued: tuple[tuple[date, Stroops], ...] = ()
 
     @property
     def is_absent(self) -> bool:

@@ -114,16 +114,6 @@ class World:
             account_id=ACCOUNT,
             network=Network.TESTNET,
             asset=USDC,
-            balance_stroops=None,
-            ledger=None,
-            authorized=False,
-            protected_stroops=Stroops(0),
-            snapshot_id=None,
-            failures_in_a_row=0,
-            retry_of=None,
-            due_at=None,
-            commands=(),
-            issued=(),
         )
 
     def holds(self, ledger: int, balance: float, **said: Any) -> Outcome:
