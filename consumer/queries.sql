@@ -1,11 +1,15 @@
 -- The consumer's SQL, by name. Amounts go in and out as bigint stroops and rest as numeric(20,7): a Decimal costs Python
 -- time, and a multiplication by 0.0000001 is exact where a division would be rounded.
+--
+-- A plan made while a table is nearly empty is kept until the table is analyzed, and a new installation under load is not
+-- for a minute. So many ids come as a join with unnest, for `= any($1)` may become a list compared with every row of the
+-- table; and where even a join could read the whole table, `offset 0` holds the planner to one look-up for each id.
 
 -- name: wallets_of_commands
 -- Which wallet a result speaks of; the account is the command's own, so that a deleted wallet's command still ends.
-select command_id, wallet_id, user_id, account_id, network
-from deposit_commands
-where command_id = any($1::uuid[])
+select c.command_id, c.wallet_id, c.user_id, c.account_id, c.network
+from unnest($1::uuid[]) as spoken_of(command_id)
+join deposit_commands c using (command_id)
 
 -- name: lock_wallets
 -- The row locks that make two consumers of one wallet wait for each other, in one order so that they never deadlock.
@@ -41,36 +45,42 @@ select wallet_id, enabled, paused,
        (daily_cap * 10000000)::bigint as daily_cap_stroops,
        (reserve * 10000000)::bigint as reserve_stroops,
        deposit_existing, excluded_sources, vault_address
-from auto_deposit_policies
-where wallet_id = any($1::uuid[])
+from unnest($1::uuid[]) as w(wallet_id)
+join auto_deposit_policies using (wallet_id)
 
 -- name: commands
 -- What a decision needs of each wallet's commands: the open ones, those settled after the stored version, and those that
 -- the batch's results speak of or that its facts may already have caused.
 select c.command_id, c.wallet_id, c.status, (c.amount * 10000000)::bigint as amount_stroops, c.issued_at, c.expires_at,
        c.error_code, (c.deposited_amount * 10000000)::bigint as deposited_stroops, c.settled_ledger, c.transaction_hash
-from unnest($1::uuid[], $2::bigint[], $3::text[]) as w(id, ledger, account_id)
-cross join lateral (
-  select * from deposit_commands
-  where wallet_id = w.id and account_id = w.account_id and status in ('pending', 'published')
+from (
+  select found.*
+  from unnest($1::uuid[], $2::bigint[], $3::text[]) as w(id, ledger, account_id)
+  cross join lateral (
+    select * from deposit_commands
+    where wallet_id = w.id and account_id = w.account_id and status in ('pending', 'published')
+    union all
+    select * from deposit_commands
+    where wallet_id = w.id and account_id = w.account_id and status = 'succeeded' and settled_ledger > w.ledger
+    offset 0
+  ) as found
   union all
-  select * from deposit_commands
-  where wallet_id = w.id and account_id = w.account_id and status = 'succeeded' and settled_ledger > w.ledger
-  offset 0
+  select found.*
+  from unnest($4::uuid[]) as spoken_of(command_id)
+  cross join lateral (select * from deposit_commands where command_id = spoken_of.command_id offset 0) as found
 ) as c
-union all
-select c.command_id, c.wallet_id, c.status, (c.amount * 10000000)::bigint, c.issued_at, c.expires_at,
-       c.error_code, (c.deposited_amount * 10000000)::bigint, c.settled_ledger, c.transaction_hash
-from deposit_commands c
-where c.command_id = any($4::uuid[])
 
 -- name: issued_by_day
 -- What counts against the daily cap: issued since the batch's first day, neither failed nor expired.
-select wallet_id, (issued_at at time zone 'utc')::date as day,
-       (sum(case status when 'succeeded' then deposited_amount else amount end) * 10000000)::bigint as issued_stroops
-from deposit_commands
-where wallet_id = any($1::uuid[]) and issued_at >= $2 and status in ('pending', 'published', 'succeeded')
-group by wallet_id, day
+select c.wallet_id, (c.issued_at at time zone 'utc')::date as day,
+       (sum(case c.status when 'succeeded' then c.deposited_amount else c.amount end) * 10000000)::bigint as issued_stroops
+from unnest($1::uuid[]) as w(id)
+cross join lateral (
+  select * from deposit_commands
+  where wallet_id = w.id and issued_at >= $2 and status in ('pending', 'published', 'succeeded')
+  offset 0
+) as c
+group by c.wallet_id, day
 
 -- name: insert_snapshots
 insert into balance_snapshots (id, wallet_id, user_id, snapshot_type, usdc_balance, previous_balance, ledger, event_id,
@@ -146,9 +156,10 @@ order by position
 limit $2
 
 -- name: mark_commands_sent
-update deposit_commands
-set published_at = $2, status = case status when 'pending' then 'published' else status end
-where command_id = any($1::uuid[])
+update deposit_commands c
+set published_at = $2, status = case c.status when 'pending' then 'published' else c.status end
+from unnest($1::uuid[]) as sent(command_id)
+where c.command_id = sent.command_id
 
 -- name: unsent_dead_letters
 select id, topic, partition, "offset" as place, key, value, reason, detail, headers::text as headers
