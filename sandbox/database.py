@@ -124,7 +124,7 @@ class PostgresServer:
         self._cluster.mkdir(parents=True, exist_ok=True, mode=0o700)
         if self._user is not None:
             _check_reachable(self.folder, self._user)
-            if not _open_to_all(self.binaries / "postgres"):
+            if not self.binaries.is_relative_to(self.folder) and not _open_to_all(self.binaries / "postgres"):
                 self.binaries = self._copy_binaries()
             for path in (self.folder, self._cluster):
                 shutil.chown(path, self._user.pw_uid, self._user.pw_gid)

