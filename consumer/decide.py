@@ -49,12 +49,13 @@ def _decide_fact(state: WalletState, fact: Fact, policy: Policy) -> Outcome:
     if verdict is Verdict.STALE:
         return Outcome(state=state, verdict=verdict)
     if verdict is Verdict.DUPLICATE:
-        state = replace(state, ledger=event.ledger)  # moves only for an absence seen again later
+        if event.ledger != state.ledger:
+            state = replace(state, ledger=event.ledger)  # an absence, seen again later
         state, expired = _expire(state, event.observed_at)
         # The event's id has caused its one command already: what expired is the cause of the next.
         caused_by = f"result:{expired[-1].command_id}" if expired else ""
-        outcome = Outcome(state=state, verdict=verdict, ended=expired)
-        return deposit(outcome, policy, triggered=bool(expired), caused_by=caused_by, at=fact.at)
+        state, reason, command = deposit(state, policy, triggered=bool(expired), caused_by=caused_by, at=fact.at)
+        return Outcome(state=state, verdict=verdict, reason=reason, command=command, ended=expired)
     return _apply(state, fact, policy, verdict)
 
 
@@ -82,8 +83,21 @@ def _apply(state: WalletState, fact: Fact, policy: Policy, verdict: Verdict) -> 
         protected = state.protected_stroops + _from_excluded_sources(
             state, event, policy, event.balance_stroops - expected
         )
+    cause = str(event.event_id)
+    latest_id = snapshot_id(state.wallet_id, cause, event.observed_at)
+    state = replace(
+        state,
+        balance_stroops=event.balance_stroops,
+        ledger=event.ledger,
+        authorized=event.authorized,
+        protected_stroops=Stroops(min(protected, STROOPS_MAX)),
+        snapshot_id=latest_id,
+    )
+    state, expired = _expire(state, event.observed_at)
+    triggered = event.balance_stroops > expected or bool(expired)
+    state, reason, command = deposit(state, policy, triggered=triggered, caused_by=cause, at=fact.at)
     snapshot = Snapshot(
-        snapshot_id=snapshot_id(state.wallet_id, str(event.event_id), event.observed_at),
+        snapshot_id=latest_id,
         wallet_id=state.wallet_id,
         user_id=state.user_id,
         snapshot_type=event.snapshot_type,
@@ -91,24 +105,13 @@ def _apply(state: WalletState, fact: Fact, policy: Policy, verdict: Verdict) -> 
         previous_stroops=previous,
         ledger=event.ledger,
         event_id=event.event_id,
-        command_id=None,
-        deposit_stroops=None,
+        command_id=None if command is None else command.command_id,
+        deposit_stroops=None if command is None else command.amount_stroops,
         transaction_hash=event.movements[-1].transaction_hash if event.movements else None,
         observed_at=event.observed_at,
         authorized=event.authorized,
     )
-    state = replace(
-        state,
-        balance_stroops=event.balance_stroops,
-        ledger=event.ledger,
-        authorized=event.authorized,
-        protected_stroops=Stroops(min(protected, STROOPS_MAX)),
-        snapshot_id=snapshot.snapshot_id,
-    )
-    state, expired = _expire(state, event.observed_at)
-    outcome = Outcome(state=state, verdict=verdict, snapshot=snapshot, ended=expired)
-    triggered = event.balance_stroops > expected or bool(expired)
-    return deposit(outcome, policy, triggered=triggered, caused_by=str(event.event_id), at=fact.at)
+    return Outcome(state=state, verdict=verdict, reason=reason, snapshot=snapshot, command=command, ended=expired)
 
 
 def _from_excluded_sources(state: WalletState, event: BalanceEvent, policy: Policy, increase: int) -> int:
@@ -145,8 +148,10 @@ def _decide_due(state: WalletState, due: Due, policy: Policy) -> Outcome:
     if state.due_at is None or state.due_at > due.at:
         return Outcome(state=state, verdict=Verdict.NOT_DUE)
     caused_by = f"due:{state.wallet_id}:{format_time(due.at)}"
-    outcome = Outcome(state=replace(state, due_at=None), verdict=Verdict.DUE)
-    return deposit(outcome, policy, triggered=True, caused_by=caused_by, at=due.at)
+    state, reason, command = deposit(
+        replace(state, due_at=None), policy, triggered=True, caused_by=caused_by, at=due.at
+    )
+    return Outcome(state=state, verdict=Verdict.DUE, reason=reason, command=command)
 
 
 def _shown(state: WalletState) -> str:

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
-from consumer.outcome import Outcome, Reason
+from consumer.outcome import Reason
 from consumer.wallet import CommandRecord, CommandStatus, Policy, WalletState
 from schema.deposit_command import DepositCommand
 from schema.identity import command_id
@@ -13,9 +13,17 @@ from schema.stellar import Stroops
 PAUSE_RECHECK: Final = timedelta(seconds=60)  # a paused wallet with money to deposit is looked at again this often
 
 
-def deposit(outcome: Outcome, policy: Policy, *, triggered: bool, caused_by: str, at: datetime) -> Outcome:
-    """Add the command that this state calls for, or the reason why there is none."""
-    state = free_protected(outcome.state)
+class Deposited(NamedTuple):
+    """The state with its new command in flight, or the reason why there is none."""
+
+    state: WalletState
+    reason: Reason
+    command: DepositCommand | None = None
+
+
+def deposit(state: WalletState, policy: Policy, *, triggered: bool, caused_by: str, at: datetime) -> Deposited:
+    """The command that this state calls for, if any."""
+    state = free_protected(state)
     keep = max(state.protected_stroops, policy.reserve_stroops)
     balance = state.balance_stroops or 0
     depositable = balance - keep - state.in_flight()
@@ -24,7 +32,7 @@ def deposit(outcome: Outcome, policy: Policy, *, triggered: bool, caused_by: str
     if reason is Reason.PAUSED:
         state = replace(state, due_at=at + PAUSE_RECHECK)
     if reason is not None:
-        return replace(outcome, state=state, reason=reason)
+        return Deposited(state, reason)
 
     day = at.astimezone(UTC).date()
     wanted = min(depositable, policy.max_deposit_stroops or depositable)
@@ -33,10 +41,10 @@ def deposit(outcome: Outcome, policy: Policy, *, triggered: bool, caused_by: str
     due_at = _next_day(day) if amount < wanted else None
     if amount < minimum:
         reason = Reason.DAILY_CAP if wanted >= minimum else Reason.BELOW_MINIMUM
-        return replace(outcome, state=replace(state, due_at=due_at or state.due_at), reason=reason)
+        return Deposited(replace(state, due_at=due_at or state.due_at), reason)
 
     if state.command(command_id(state.wallet_id, caused_by)) is not None:
-        return replace(outcome, state=state, reason=Reason.ALREADY_ISSUED)
+        return Deposited(state, Reason.ALREADY_ISSUED)
     command = _command(state, policy, amount=Stroops(amount), keep=Stroops(keep), caused_by=caused_by, at=at)
     record = CommandRecord(
         command_id=command.command_id,
@@ -52,10 +60,7 @@ def deposit(outcome: Outcome, policy: Policy, *, triggered: bool, caused_by: str
         retry_of=None,
         due_at=due_at,
     )
-    snapshot = outcome.snapshot
-    if snapshot is not None and snapshot.event_id is not None:
-        snapshot = replace(snapshot, command_id=command.command_id, deposit_stroops=command.amount_stroops)
-    return replace(outcome, state=state, reason=Reason.ISSUED, command=command, snapshot=snapshot)
+    return Deposited(state, Reason.ISSUED, command)
 
 
 def _objection(state: WalletState, policy: Policy, *, triggered: bool, enough: bool) -> Reason | None:

@@ -95,5 +95,7 @@ def _succeeded(state: WalletState, given: Result, command: CommandRecord, policy
         return Outcome(state=release(state, ended), verdict=Verdict.LATE, ended=(ended,), snapshot=snapshot)
     state = release(state, ended, released_stroops=command.amount_stroops - result.amount_stroops)
     state = replace(state, failures_in_a_row=0, retry_of=None)
-    outcome = Outcome(state=state, verdict=Verdict.SUCCEEDED, ended=(ended,), snapshot=snapshot)
-    return deposit(outcome, policy, triggered=True, caused_by=caused_by, at=given.at)
+    state, reason, following = deposit(state, policy, triggered=True, caused_by=caused_by, at=given.at)
+    return Outcome(
+        state=state, verdict=Verdict.SUCCEEDED, reason=reason, snapshot=snapshot, command=following, ended=(ended,)
+    )
