@@ -50,7 +50,7 @@ join auto_deposit_policies using (wallet_id)
 
 -- name: commands
 -- What a decision needs of each wallet's commands: the open ones, those settled after the stored version, and those that
--- the batch's results speak of or that its facts may already have caused.
+-- the batch's results speak of (or that its facts have caused, where a command turns out to be there already).
 select c.command_id, c.wallet_id, c.status, (c.amount * 10000000)::bigint as amount_stroops, c.issued_at, c.expires_at,
        c.error_code, (c.deposited_amount * 10000000)::bigint as deposited_stroops, c.settled_ledger, c.transaction_hash
 from (

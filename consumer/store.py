@@ -59,12 +59,24 @@ class Store:
         Replaying a batch whose commit succeeded writes nothing: versions and endings are compared under the lock.
         Raises one of REFUSED when the database will not take it, one of TRANSIENT when it should be tried again.
         """
+        try:
+            return await self._record(arrived, look_up_causes=False)
+        except asyncpg.UniqueViolationError as error:
+            if error.constraint_name != "deposit_commands_pkey":
+                raise
+            # A state was put back by hand, and its facts had caused their commands before: decide again, knowing them.
+            return await self._record(arrived, look_up_causes=True)
+
+    async def _record(self, arrived: Sequence[Arrived], *, look_up_causes: bool) -> Writes:
         events = [each.message for each in arrived if isinstance(each.message, BalanceEvent)]
         results = [each.message for each in arrived if isinstance(each.message, DepositResult)]
         async with transaction(self.pool) as connection:
             wallets = await self._lock(connection, events, results)
             now = await connection.fetchval("select clock_timestamp()")
-            wallets = await self._with_commands(connection, wallets, events, results, now)
+            spoken_of = {result.command_id for result in results}
+            if look_up_causes:
+                spoken_of |= _caused(wallets, events)
+            wallets = await self._with_commands(connection, wallets, spoken_of, now)
             writes = decide_batch(arrived, wallets, now)
             await _write(connection, writes)
         return writes
@@ -76,7 +88,7 @@ class Store:
             if not found:
                 return Writes()
             now = await connection.fetchval("select clock_timestamp()")
-            wallets = await self._with_commands(connection, await self._wallets(connection, found, []), [], [], now)
+            wallets = await self._with_commands(connection, await self._wallets(connection, found, []), set(), now)
             writes = decide_due(wallets, now)
             await _write(connection, writes)
         return writes
@@ -142,18 +154,12 @@ class Store:
         )
 
     async def _with_commands(
-        self,
-        connection: asyncpg.Connection,
-        wallets: Wallets,
-        events: list[BalanceEvent],
-        results: list[DepositResult],
-        now: datetime,
+        self, connection: asyncpg.Connection, wallets: Wallets, spoken_of: set[UUID], now: datetime
     ) -> Wallets:
         """The states with their commands. Read after the locks, so that nothing another consumer decided is missing."""
         states = wallets.states
         if not states:
             return wallets
-        spoken_of = {result.command_id for result in results} | _candidates(wallets, events)
         commands = rows.commands_by_wallet(
             await connection.fetch(
                 QUERIES["commands"],
@@ -174,8 +180,8 @@ class Store:
         return wallets
 
 
-def _candidates(wallets: Wallets, events: list[BalanceEvent]) -> set[UUID]:
-    """The ids of commands these facts may have caused already, before a state was put back by hand."""
+def _caused(wallets: Wallets, events: list[BalanceEvent]) -> set[UUID]:
+    """The ids of the commands that these facts may have caused."""
     return {
         command_id(wallets.by_account[event.account_id], str(event.event_id))
         for event in events
