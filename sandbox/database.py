@@ -142,13 +142,15 @@ class PostgresServer:
         assert self._user is not None
         install, package = self.binaries.parent, self.binaries.parent.parent
         libraries = package.with_name(f"{package.name}.libs")
-        copy = self.folder / "binaries"
-        for source in (install, libraries) if libraries.exists() else (install,):
-            target = copy / source.relative_to(package.parent)
-            not_run = shutil.ignore_patterns("include", "*.a")
-            shutil.copytree(source, target, symlinks=True, ignore=not_run, dirs_exist_ok=True)
-        for path in (copy, *copy.rglob("*")):
-            os.chown(path, self._user.pw_uid, self._user.pw_gid, follow_symlinks=False)
+        copy, half = self.folder / "binaries", self.folder / "binaries.half"
+        if not copy.exists():  # else a server over this folder made it, and may be running from it
+            for source in (install, libraries) if libraries.exists() else (install,):
+                target = half / source.relative_to(package.parent)
+                not_run = shutil.ignore_patterns("include", "*.a")
+                shutil.copytree(source, target, symlinks=True, ignore=not_run, dirs_exist_ok=True)
+            for path in (half, *half.rglob("*")):
+                os.chown(path, self._user.pw_uid, self._user.pw_gid, follow_symlinks=False)
+            half.rename(copy)
         return copy / self.binaries.relative_to(package.parent)
 
     def _initialise(self) -> None:
