@@ -14,14 +14,16 @@ from consumer.loop import Loop
 from consumer.outbox import Outbox
 from consumer.records import Reader
 from consumer.settings import ConsumerSettings
-from consumer.store import Store
+from consumer.store import NOT_MIGRATED, Store
 from consumer.waits import have_expired_read, wake_due_wallets
 from schema.service import health, kafka
-from schema.service.database import open_pool
+from schema.service.database import open_pool, retrying
+from schema.service.pausing import wait
 
 log = structlog.get_logger(__name__)
 
 CLIENT_ID: Final = "stellar-consumer"
+MIGRATED_CHECK_S: Final = 1.0
 STOP_TIMEOUT_S: Final = 15.0
 CONNECTIONS_MAX: Final = 5  # the loop, the relay, the two waits, and one to spare
 
@@ -41,8 +43,8 @@ async def run(settings: ConsumerSettings) -> None:
         host=settings.http_host, port=settings.http_port, registry=metrics.REGISTRY, unready=unready
     )
     pool = await open_pool(settings.database_url, connections_max=CONNECTIONS_MAX, application_name=CLIENT_ID)
-    troubles.clear()
     store = Store(pool=pool, network=settings.stellar_network, asset=settings.asset, default_policy=settings.policy)
+    await _until_migrated(store, troubles, stopping)
     outbox = Outbox(
         store=store,
         open_producer=lambda: kafka.producer(settings, client_id=CLIENT_ID),
@@ -87,6 +89,22 @@ async def run(settings: ConsumerSettings) -> None:
         pool.terminate()
         await page.cleanup()
         log.info("consumer has stopped")
+
+
+async def _until_migrated(store: Store, troubles: dict[str, str], stopping: asyncio.Event) -> None:
+    """Wait for tables that are not there yet, and say what makes them."""
+    while not stopping.is_set():
+        try:
+            async for attempt in retrying("look at the tables"):
+                with attempt:
+                    await store.check_tables()
+        except NOT_MIGRATED as error:
+            troubles["database"] = f"not migrated ({error}): run `python -m schema migrate`"
+            log.warning("database is not migrated, waiting", remedy="python -m schema migrate", error=str(error))
+            await wait(stopping, seconds=MIGRATED_CHECK_S)
+        else:
+            troubles.clear()
+            return
 
 
 def _stop_on_signals(stopping: asyncio.Event) -> None:

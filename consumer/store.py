@@ -25,6 +25,9 @@ QUERIES: Final = load_queries(Path(__file__).with_name("queries.sql"))
 # What the database will not take, however often it is tried: the record is to be kept apart, the rest goes on.
 REFUSED: Final = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError)
 
+# Nobody's fault while a deployment is under way: the migrations come before us, or soon after.
+NOT_MIGRATED: Final = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError)
+
 
 class Unsent:
     """What the relay holds the lock for: rows not yet published, and the marks to set once they are."""
@@ -52,6 +55,12 @@ class Store:
     network: Network
     asset: Asset
     default_policy: Policy
+
+    async def check_tables(self) -> None:
+        """Have the database look at every query: raises one of NOT_MIGRATED where a table or column is missing."""
+        async with self.pool.acquire() as connection:
+            for query in QUERIES.values():
+                await connection.prepare(query)
 
     async def record(self, arrived: Sequence[Arrived]) -> Writes:
         """Lock the wallets in id order, decide in arrival order, write, commit.

@@ -193,6 +193,9 @@ async def test_a_database_and_a_broker_that_are_not_there_yet_are_waited_for(
                 assert answer.status == 503
                 assert "database" in await answer.text()
             server.start()
+            await until(lambda: says("not migrated"), "it says that the tables are missing")
+            async with http.get(f"{address['address']}/readyz") as answer:
+                assert "python -m schema migrate" in await answer.text()
             await migrate.migrate(url, dry_run=False, wait_s=60, say=lambda _: None)
             await until(lambda: says("broker is away"), "it says that the broker is away")
             async with http.get(f"{address['address']}/readyz") as answer:
