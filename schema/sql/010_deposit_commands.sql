@@ -45,8 +45,9 @@ create table if not exists public.deposit_commands (
   constraint deposit_commands_failed_check check (status <> 'failed' or error_code is not null)
 );
 
+-- The outbox. A command that expired before it could be sent is in it no longer, or it would be passed over for ever.
 create index if not exists deposit_commands_unpublished
-  on public.deposit_commands (position) where published_at is null;
+  on public.deposit_commands (position) where status = 'pending';
 create index if not exists deposit_commands_open
   on public.deposit_commands (wallet_id) where status in ('pending', 'published');
 create index if not exists deposit_commands_open_until
