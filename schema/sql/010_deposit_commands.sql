@@ -48,10 +48,9 @@ create table if not exists public.deposit_commands (
 -- The outbox. A command that expired before it could be sent is in it no longer, or it would be passed over for ever.
 create index if not exists deposit_commands_unpublished
   on public.deposit_commands (position) where status = 'pending';
+-- A wallet's open commands; and all of them, few as they are, to find those past their time.
 create index if not exists deposit_commands_open
   on public.deposit_commands (wallet_id) where status in ('pending', 'published');
-create index if not exists deposit_commands_open_until
-  on public.deposit_commands (expires_at) where status in ('pending', 'published');
 create index if not exists deposit_commands_settled
   on public.deposit_commands (wallet_id, settled_ledger) where status = 'succeeded';
 -- The daily cap counts what was issued in one day.
