@@ -136,8 +136,8 @@ on conflict (id) do nothing
 insert into read_requests (wallet_id, snapshot_type)
 select distinct c.wallet_id, 'poll'
 from deposit_commands c
-join stellar_wallets w on w.id = c.wallet_id and w.public_key = c.account_id
 where c.status in ('pending', 'published') and c.expires_at < now() and c.network = $2
+  and exists (select from stellar_wallets w where w.id = c.wallet_id and w.public_key = c.account_id offset 0)
   and not exists (select from read_requests r where r.wallet_id = c.wallet_id and r.done_at is null)
 limit $1
 on conflict do nothing
