@@ -23,6 +23,7 @@ from sandbox.options import Options
 from sandbox.stage import Stage, set_up
 from sandbox.view import View, print_summary, summary_as_json
 from schema.migrate import MigrationRefused
+from schema.service import logs
 from schema.stellar import Asset, Malformed, Network, parse_account_id, parse_stroops
 from schema.topics import NotMade
 
@@ -79,6 +80,7 @@ def main(  # noqa: PLR0913 - one argument per option
         _refuse(str(malformed))
     if options.horizon_url and not options.accounts:
         _refuse("--horizon needs at least one --account G... to watch")
+    logs.configure(level="error", log_format="console")  # the parts' own logs are in the folder
     try:
         exact = asyncio.run(_run(options, as_json=json))
     except (ChildFailed, BrokerFailed, DatabaseUnavailable, MigrationRefused, NotMade) as failure:
@@ -99,7 +101,7 @@ async def _run(options: Options, *, as_json: bool) -> bool:
 
     def say(line: str) -> None:
         notes.append(line)
-        if not as_json and not drawing:
+        if not drawing:
             console.print(line, soft_wrap=True)
 
     async with set_up(options, say) as stage:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,30 @@ async def test_it_runs_on_a_kafka_and_a_postgresql_of_ones_own(
     own = ("--kafka", apache_kafka.bootstrap_servers, "--database", empty_database_url)
     found = await summary("--seconds", "8", "--seed", "2", *own, folder=tmp_path)
     assert found["commands_by_status"]["succeeded"] > 0
+
+
+async def test_standard_output_is_for_the_summary_alone(tmp_path: Path) -> None:
+    """While it waits for a broker that is not there it says so, again and again, on standard error."""
+    with socket.socket() as taken:  # bound, and nobody listens
+        taken.bind(("127.0.0.1", 0))
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "sandbox", "--json", "--folder", str(tmp_path)),
+            *("--kafka", f"127.0.0.1:{taken.getsockname()[1]}"),
+            cwd=ROOT,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert child.stdout is not None
+        assert child.stderr is not None
+        complained = b""
+        async with asyncio.timeout(60):
+            while b"(attempt 3," not in complained:
+                line = await child.stderr.readline()
+                assert line, f"it ended: {complained.decode()}"
+                complained += line
+        child.terminate()
+        assert await child.stdout.read() == b""
+        await child.wait()
 
 
 @recordings.needed
