@@ -29,7 +29,6 @@ from producers.horizon import Horizon, open_session
 from producers.metrics import Metrics
 from producers.parts import Pace, Parts
 from producers.publisher import Publisher
-from producers.readiness import Readiness
 from producers.start import Wish
 from producers.store import Store
 from producers.stream import Stream
@@ -37,6 +36,7 @@ from sandbox import database
 from sandbox.broker import EmbeddedBroker
 from sandbox.children import Child
 from schema import balance_event, migrate
+from schema.service.readiness import Readiness
 from schema.service.settings import KafkaSettings
 from schema.stellar import Asset, Network
 

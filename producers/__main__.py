@@ -18,13 +18,13 @@ from producers.metrics import Metrics
 from producers.parts import Pace, Parts
 from producers.publisher import Publisher
 from producers.read_now import read as read_wallets
-from producers.readiness import Readiness
 from producers.settings import ProducerSettings, StreamSettings
 from producers.source import Fatal, Unavailable
 from producers.start import Wish
 from producers.store import Away, Store
 from producers.stream import Stream
 from schema.service import health, logs
+from schema.service.readiness import Readiness
 from schema.service.settings import EXIT_BAD_ENVIRONMENT, read_environment
 from schema.stellar import AccountId, Ledger, Malformed, parse_account_id
 

@@ -16,8 +16,8 @@ import stamina
 
 from producers import horizon_wire, payments, sse
 from producers.budget import Budget
-from producers.readiness import Readiness
 from producers.source import PAGE_RECORDS_MAX, Fatal, History, Page, State, Unavailable
+from schema.service.readiness import Readiness
 from schema.stellar import AccountId, Asset, Cursor, Ledger, Malformed
 
 ATTEMPTS_MAX: Final = 4

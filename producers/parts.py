@@ -6,10 +6,10 @@ from datetime import datetime
 
 from producers.metrics import Metrics
 from producers.publisher import Publisher
-from producers.readiness import Readiness
 from producers.source import Source
 from producers.store import Store
 from producers.wallets import MOVEMENTS_MAX
+from schema.service.readiness import Readiness
 from schema.stellar import Asset, Network
 
 

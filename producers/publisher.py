@@ -10,10 +10,10 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from producers.readiness import Readiness
 from schema import balance_event, cloud_events
 from schema.balance_event import BalanceEvent
 from schema.service import kafka
+from schema.service.readiness import Readiness
 from schema.service.settings import KafkaSettings
 
 log = structlog.get_logger(__name__)

@@ -16,10 +16,10 @@ import asyncpg
 import structlog
 
 from producers.history import DeadLetter, Position, SavedCursor
-from producers.readiness import Readiness
 from producers.wallets import Stored
 from schema.balance_event import SnapshotType
 from schema.service import database
+from schema.service.readiness import Readiness
 from schema.stellar import AccountId, Cursor, Ledger, Network, Stroops
 
 log = structlog.get_logger(__name__)

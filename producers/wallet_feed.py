@@ -9,9 +9,9 @@ from uuid import UUID
 
 import structlog
 
-from producers.readiness import Readiness
 from producers.store import Away, Store
 from producers.wallets import Wallets
+from schema.service.readiness import Readiness
 from schema.stellar import Network
 
 log = structlog.get_logger(__name__)

@@ -17,7 +17,6 @@ from producers.horizon import open_session
 from producers.metrics import Metrics
 from producers.parts import Pace, Parts
 from producers.publisher import Publisher
-from producers.readiness import Readiness
 from producers.start import Wish
 from producers.store import Store
 from producers.stream import Stream
@@ -27,6 +26,7 @@ from sandbox.horizon import Horizon
 from sandbox.world import Cast
 from schema import balance_event
 from schema.balance_event import BalanceEvent
+from schema.service.readiness import Readiness
 from schema.service.settings import KafkaSettings
 from schema.stellar import AccountId, Network
 

@@ -1,4 +1,4 @@
-"""What keeps the producer from doing its work, by part: the readiness page's reasons, and a log line at each change."""
+"""What keeps a program from doing its work, by part: the readiness page's reasons, and a log line at each change."""
 
 import time
 from collections.abc import Callable, Mapping
