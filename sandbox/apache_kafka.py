@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, Self
 
@@ -34,9 +34,10 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers=127.0.0.1:{controller_port}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}{listeners}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}{advertised}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}
 log.dirs={folder}/log
 auto.create.topics.enable=false
 message.max.bytes={batch_bytes_max}
@@ -71,13 +72,19 @@ class KafkaFailed(Exception):
 
 
 class ApacheKafka:
-    """One node with its data in a folder of its own. The port and the data stay over kill() and start()."""
+    """One node with its data in a folder of its own. The port and the data stay over kill() and start().
 
-    def __init__(self) -> None:
+    `led_through` names clients (in capitals) that are to reach the node by a port of their own that leads here, such as
+    a proxy's: the node tells whoever comes in at `ports[client]` that it is to be found at that other port.
+    """
+
+    def __init__(self, folder: Path | None = None, *, led_through: Mapping[str, int] | None = None) -> None:
         if not JARS.is_dir():
             raise KafkaFailed("there is no Apache Kafka here yet: run `make kafka`")
-        self.folder = Path(tempfile.mkdtemp(prefix="apache-kafka-"))
-        self.port, self._controller_port = _free_ports()
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="apache-kafka-"))
+        led_through = led_through or {}
+        self.port, controller_port, *own = _free_ports(2 + len(led_through))
+        self.ports = dict(zip(led_through, own, strict=True))
         self.bootstrap_servers = f"127.0.0.1:{self.port}"
         self._settings = self.folder / "server.properties"
         self._node: subprocess.Popen[bytes] | None = None
@@ -85,9 +92,12 @@ class ApacheKafka:
         self._settings.write_text(
             _SERVER.format(
                 port=self.port,
-                controller_port=self._controller_port,
+                controller_port=controller_port,
                 folder=self.folder,
                 batch_bytes_max=BATCH_BYTES_MAX,
+                listeners="".join(f",{name}://127.0.0.1:{port}" for name, port in self.ports.items()),
+                advertised="".join(f",{name}://127.0.0.1:{port}" for name, port in led_through.items()),
+                protocols="".join(f",{name}:PLAINTEXT" for name in led_through),
             )
         )
         (self.folder / "log4j2.properties").write_text(_LOGGING)
@@ -206,9 +216,10 @@ def running() -> Iterator[ApacheKafka]:
         kafka.remove()
 
 
-def _free_ports() -> tuple[int, int]:
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-        return one.getsockname()[1], other.getsockname()[1]
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as taken:
+        sockets = [taken.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [each.getsockname()[1] for each in sockets]
 
 
 def main() -> None:

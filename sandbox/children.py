@@ -30,7 +30,7 @@ class Child:
         self.log = folder / f"{name}.log"
         self.starts = 0
         self._arguments = [sys.executable, "-m", *arguments]
-        self._environment = {**_inherited(), **environment}
+        self._environment = {**inherited(), **environment}
         self._running: asyncio.subprocess.Process | None = None
 
     @property
@@ -89,7 +89,7 @@ class Child:
             await self._running.wait()
 
 
-def _inherited() -> dict[str, str]:
+def inherited() -> dict[str, str]:
     """What a Python needs of our environment, and nothing that would steer ours."""
     wanted = ("PATH", "HOME", "LANG", "VIRTUAL_ENV", "TMPDIR")
     return {name: os.environ[name] for name in wanted if name in os.environ}
