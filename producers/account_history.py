@@ -3,7 +3,8 @@
 from typing import Final
 
 from producers import payments
-from producers.source import Source
+from producers.history import last_in_order
+from producers.source import Source, Unavailable
 from schema.balance_event import Movement
 from schema.stellar import AccountId, Asset, Ledger, Malformed, cursor_after_ledger
 
@@ -16,7 +17,8 @@ async def movements(  # noqa: PLR0913 - a range of one account's history
     """Every movement in ledgers after `after` up to `up_to`, in order. None when that cannot be said: too many, a
     record that cannot be read, or an account that the history does not know.
 
-    The source must have been seen to have `up_to`, and, afterwards, still to have `after + 1`.
+    Unavailable when a page is out of order, or full of what was read before. The source must have been seen to have
+    `up_to`, and, afterwards, still to have `after + 1`.
     """
     cursor = cursor_after_ledger(after)
     found: list[Movement] = []
@@ -25,6 +27,8 @@ async def movements(  # noqa: PLR0913 - a range of one account's history
         page = await source.account_payments(account_id, cursor)
         if page is None:
             return None
+        last_in_order(page)
+        before = newest
         for record in page.records:
             try:
                 operation_id, ledger = payments.operation_of(record)
@@ -41,5 +45,7 @@ async def movements(  # noqa: PLR0913 - a range of one account's history
                 return None
         if not page.full or page.cursor is None:
             return tuple(found)
+        if newest == before:
+            raise Unavailable(f"payments of {account_id}: a full page with nothing new: the cursor has no effect")
         cursor = page.cursor
     return None

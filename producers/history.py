@@ -159,21 +159,20 @@ class Reading:
 
     def _take(self, page: Page) -> None:
         before = self._newest_operation
-        self._take_records(page)
+        last = self._take_records(page)
         if page.full and self._newest_operation == before:
             raise Unavailable("/payments: a full page with nothing new: the cursor has no effect")
-        complete = self.position.ledger
-        if page.full:
-            complete = max(complete, Ledger(self._wallets.newest - 1))
-        elif page.records:
-            complete = self._wallets.newest
+        complete = max(self.position.ledger, Ledger(last - 1) if page.full else last)
         self.position = Position(cursor=page.cursor or self.position.cursor, ledger=complete)
 
-    def _take_records(self, page: Page) -> None:
+    def _take_records(self, page: Page) -> Ledger:
+        """The ledger of the last one that says it; 0 when there is none."""
+        last = last_in_order(page)
         seen_at = self._clock()
         for record in page.records:
             self._take_record(record, seen_at)
         self._metrics.records.inc(len(page.records))
+        return last
 
     def _take_record(self, record: object, seen_at: datetime) -> None:
         try:
@@ -195,19 +194,42 @@ class Reading:
         except Malformed:
             operation_id, ledger = "0", self._wallets.newest
         token = record.get("paging_token") if isinstance(record, dict) else None
-        value = json.dumps(record, separators=(",", ":")).encode()  # takes what orjson would not, NaN for one
         letter = dead_letter(
             PAYMENTS_ORIGIN,
             network=self._network,
             key=str(token),
             offset=int(operation_id),
-            value=value,
+            value=_bytes(record),
             fault=malformed,
         )
         self.refused.append(letter)
         self._metrics.refused.inc()
         self._wallets.doubt(payments.accounts_named(record), ledger)
         log.warning("record refused", cursor=letter.key.decode(), reason=letter.reason, detail=letter.detail)
+
+
+def last_in_order(page: Page) -> Ledger:
+    """The ledger of a page's last record. Unavailable when the page is out of order: who skips what he has seen, by its
+    id, would pass over a record that comes behind a later one.
+    """
+    newest, last = 0, Ledger(0)
+    for record in page.records:
+        try:
+            operation_id, ledger = payments.operation_of(record)
+        except Malformed:
+            continue  # refused when it is taken
+        if int(operation_id) < newest:
+            raise Unavailable(f"a page out of order: operation {operation_id} comes behind {newest}")
+        newest, last = int(operation_id), ledger
+    return last
+
+
+def _bytes(record: object) -> bytes:
+    """A record as JSON. Python's own writer takes what orjson would not, NaN for one; neither takes any depth."""
+    try:
+        return json.dumps(record, separators=(",", ":")).encode()
+    except RecursionError:
+        return b"nested too deep to be written"
 
 
 def _now_s() -> float:
