@@ -79,10 +79,15 @@ class PostgresServer:
     def log(self) -> Path:
         return self.folder / "postgres.log"
 
+    @property
+    def socket_folder(self) -> Path:
+        """Where its unix socket is."""
+        assert self._socket_folder is not None, "start() first"
+        return self._socket_folder
+
     def url(self, database: str = "postgres", *, user: str = _SUPERUSER) -> str:
         """Where asyncpg and psql find a database of this server. The same after every `start` of this object."""
-        assert self._socket_folder is not None, "start() first"
-        return f"postgresql://{quote(user)}@/{quote(database)}?host={quote(str(self._socket_folder), safe='/')}"
+        return f"postgresql://{quote(user)}@/{quote(database)}?host={quote(str(self.socket_folder), safe='/')}"
 
     def start(self) -> str:
         """Make the cluster where there is none, start the server, wait until it answers; returns `url()`.

@@ -1,24 +1,36 @@
-"""The oracle: it knows the chain, the topics and what is stored, shares no code with the decision, checks every sum."""
+"""The oracle: it knows the chain, the topics and what is stored, shares no code with the decision, checks every sum.
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator
-from contextlib import suppress
+(a) per wallet, what was deposited is what qualified: the chain's own deposits, each recorded once
+(b) a fact is recorded once at most, and what was told is recorded unless something newer was told before it
+(c) at rest, the stored balance and its version are the chain's
+(d) one command id is one byte string, stored and sent
+(e) a wallet's commands are on the topic in the order in which they were decided
+(f) every command has one cause that exists, and was decided
+(g) each snapshot's previous balance is the balance of the one before
+"""
+
+from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
+from uuid import UUID
 
-from aiokafka import TopicPartition
-
-from sandbox.stage import Stage
-from schema import balance_event, deposit_command, deposit_result
-from schema.balance_event import BalanceEvent
+from sandbox import ledger_evidence
+from sandbox.ledger_evidence import (
+    Evidence,
+    Scene,
+    balances_by_ledger,
+    bodies_by_id,
+    held_at,
+    signed_stroops,
+    stroops,
+    versions,
+)
+from schema import deposit_command, deposit_result
 from schema.deposit_result import ResultStatus
-from schema.service import kafka
-from schema.service.settings import KafkaSettings
-from schema.stellar import AccountId, Malformed, format_stroops, parse_signed_stroops, parse_stroops
+from schema.identity import command_id
+from schema.stellar import format_stroops, parse_stroops
 
-READ_TIMEOUT_MS: Final = 1_000
-STOP_DEADLINE_S: Final = 10.0
 DISCREPANCIES_SHOWN: Final = 20
 
 
@@ -35,6 +47,8 @@ class Sums:
     balance: int = 0
     commanded: int = 0
     snapshots: int = 0
+    touched: int = 0  # ledgers in which a wallet's balance changed after its baseline
+    collapsed: int = 0  # those of them that a later read covered: never told, so not recorded
     commands: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     dead_letters: int = 0
@@ -47,35 +61,42 @@ class Sums:
         return not self.discrepancies
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Topics:
-    """What was said on the topics: each command's and each result's bytes by command id, with how often."""
-
-    commands: dict[str, Counter[bytes]]
-    results: dict[str, Counter[bytes]]
-    doubtful: set[str]  # events that do not say where the money came from
-    complete: bool  # false when the broker has dropped the oldest records
-
-
-async def check(stage: Stage, *, minimum_stroops: int) -> Sums:
+async def check(scene: Scene, *, minimum_stroops: int) -> Sums:
     """Compare the chain, the topics and the database, wallet by wallet. Call it when everything is quiet."""
-    sums = Sums()
-    topics = await read_topics(stage)
-    _check_topics(topics, sums)
-    for wallet_id, account_id in stage.wallets.items():
-        rows = await stage.pool.fetch(
-            "select * from balance_snapshots where wallet_id = $1"
-            " order by ledger, snapshot_type = 'auto_deposit_trigger', id",
-            wallet_id,
-        )
-        commands = await stage.pool.fetch("select * from deposit_commands where wallet_id = $1", wallet_id)
-        wallet = await stage.pool.fetchrow("select * from stellar_wallets where id = $1", wallet_id)
-        history = await stage.ask_chain(f"accounts/{account_id}/history?asset={stage.asset}")
-        _Wallet(account_id, stage.vault, sums, minimum_stroops).check(history, rows, commands, wallet, topics)
-    sums.dead_letters = await stage.pool.fetchval("select count(*) from dead_letters")
-    if not (await stage.ask_chain("sums"))["exact"]:
+    return judge(await ledger_evidence.collect(scene, minimum_stroops=minimum_stroops))
+
+
+def judge(evidence: Evidence) -> Sums:
+    """The verdict on a finished run."""
+    sums = Sums(dead_letters=evidence.dead_letters)
+    said = _check_topics(evidence, sums)
+    deposits: dict[str, dict[str, int]] = {}
+    for change in evidence.vault_history["changes"]:
+        amount = signed_stroops(change["amount"])
+        if amount > 0:
+            deposits.setdefault(change["source"], {})[change["transaction_hash"]] = amount
+    for wallet_id in evidence.wallets:
+        _Wallet(wallet_id, evidence, sums).check(said, deposits.get(evidence.wallets[wallet_id], {}))
+    if not evidence.chain_exact:
         sums.discrepancies.append("the simulated chain itself does not add up")
     return sums
+
+
+def _check_topics(evidence: Evidence, sums: Sums) -> dict[str, list[bytes]]:
+    said = bodies_by_id(evidence.commands_said, lambda body: str(deposit_command.decode(body).command_id))
+    stored = {str(row["command_id"]) for rows in evidence.commands.values() for row in rows}
+    for each, bodies in said.items():
+        sums.topic_commands += 1
+        sums.topic_repeats += len(bodies) - 1
+        if len(set(bodies)) > 1:
+            sums.discrepancies.append(f"command {each}: {len(set(bodies))} different contents under one id")
+        if each not in stored:
+            sums.discrepancies.append(f"command {each}: on the topic, and nobody decided it")
+    results = bodies_by_id(evidence.results_said, lambda body: str(deposit_result.decode(body).command_id))
+    for each, bodies in results.items():
+        if len({deposit_result.decode(body).status for body in bodies}) > 1:
+            sums.discrepancies.append(f"command {each}: reported as {ResultStatus.SUCCEEDED} and as failed")
+    return said
 
 
 @dataclass(slots=True)
@@ -89,71 +110,154 @@ class _Moved:
 class _Wallet:
     """One wallet's sums, from the chain's point of view first."""
 
-    def __init__(self, account_id: AccountId, vault: AccountId | None, sums: Sums, minimum_stroops: int) -> None:
-        self._account_id = account_id
-        self._vault = vault
+    def __init__(self, wallet_id: UUID, evidence: Evidence, sums: Sums) -> None:
+        self._id = wallet_id
+        self._account_id = evidence.wallets[wallet_id]
+        self._evidence = evidence
         self._sums = sums
-        self._minimum = minimum_stroops
+        self._history = evidence.histories[wallet_id]
+        self._row = evidence.rows[wallet_id]
+        self._snapshots = evidence.snapshots[wallet_id]
+        self._facts = [row for row in self._snapshots if row["event_id"] is not None]
+        self._commands = evidence.commands[wallet_id]
 
-    def check(self, history: Any, snapshots: Any, commands: Any, wallet: Any, topics: Topics) -> None:
-        by_ledger = _balances_by_ledger(history)
-        facts = [row for row in snapshots if row["event_id"] is not None]
-        if not facts:
+    def check(self, said: dict[str, list[bytes]], deposits: dict[str, int]) -> None:
+        if not self._facts:
             self._wrong("no snapshot at all")
             return
-        self._check_snapshots(snapshots, facts, by_ledger)
-        self._check_commands(commands, topics)
-        self._check_money(history, facts, commands, wallet, topics)
+        self._check_snapshots()
+        self._check_told()
+        self._check_commands(said)
+        self._check_order(said)
+        self._check_causes()
+        self._check_deposits(deposits)
+        self._check_money(deposits)
 
-    def _check_snapshots(self, snapshots: Any, facts: Any, by_ledger: dict[int, int]) -> None:
+    def _check_snapshots(self) -> None:
         """One per version, each what the chain held in that ledger, each linked to the one before."""
-        self._sums.snapshots += len(snapshots)
+        by_ledger = balances_by_ledger(self._history)
+        self._sums.snapshots += len(self._snapshots)
         previous = None
-        for row in snapshots:
-            if previous is not None and row["previous_balance"] != previous:
+        for row in self._snapshots:
+            if row["previous_balance"] != previous:
                 self._wrong(f"snapshot {row['id']} says previous {row['previous_balance']}, the one before {previous}")
             previous = row["usdc_balance"]
-        for row in facts:
-            held = _held(by_ledger, row["ledger"])
-            if held is not None and _stroops(row["usdc_balance"]) != held:
-                self._wrong(f"ledger {row['ledger']}: recorded {row['usdc_balance']}, held {_units(held)}")
-        versions = [row["ledger"] for row in facts]
+        for row in self._facts:
+            held = held_at(by_ledger, row["ledger"])
+            if held is not None and stroops(row["usdc_balance"]) != held:
+                self._wrong(f"ledger {row['ledger']}: recorded {row['usdc_balance']}, held {format_stroops(held)}")
+        versions = [row["ledger"] for row in self._facts]
         if len(set(versions)) != len(versions):
             self._wrong("a version was recorded twice")
+        touched = {change["ledger"] for change in self._history["changes"] if change["ledger"] > versions[0]}
+        self._sums.touched += len(touched)
+        self._sums.collapsed += len(touched - set(versions))
 
-    def _check_commands(self, commands: Any, topics: Topics) -> None:
-        """Each stored command went out as it is stored, and nothing else under its id."""
-        self._sums.commands += len(commands)
-        for row in commands:
+    def _check_told(self) -> None:
+        """A version nobody told of is not recorded; one that was told is, unless a newer one was told before it.
+
+        Several changes between two reads are one fact, the last: a touched ledger that was never told is covered by it.
+        """
+        recorded = {row["ledger"] for row in self._facts}
+        told: set[int] = set()
+        for epoch in self._evidence.epochs:
+            is_last = epoch is self._evidence.epochs[-1]
+            newest = max(told, default=0)
+            for version in versions(epoch, self._account_id):
+                if is_last and version > newest and version not in recorded:
+                    self._wrong(f"ledger {version} was told and is not recorded")
+                newest = max(newest, version)
+                told.add(version)
+        if all(epoch.complete for epoch in self._evidence.epochs):
+            for version in recorded - told:
+                self._wrong(f"ledger {version} is recorded, and nobody told it")
+
+    def _check_commands(self, said: dict[str, list[bytes]]) -> None:
+        """Each stored command went out as it is stored, and says what its row says."""
+        self._sums.commands += len(self._commands)
+        for row in self._commands:
             self._sums.statuses[row["status"]] += 1
-            self._sums.commanded += _stroops(row["amount"])
-            said = topics.commands.get(str(row["command_id"]), Counter())
-            if said and set(said) != {bytes(row["payload"])}:
+            self._sums.commanded += stroops(row["amount"])
+            bodies = said.get(str(row["command_id"]), [])
+            stored = deposit_command.decode(bytes(row["payload"]))
+            if bodies and set(bodies) != {bytes(row["payload"])}:
                 self._wrong(f"command {row['command_id']}: other bytes were sent than are stored")
-            if not said and topics.complete and row["published_at"] is not None:
+            if not bodies and self._evidence.commands_complete and row["published_at"] is not None:
                 self._wrong(f"command {row['command_id']}: marked as sent, and not on the topic")
             if row["status"] in ("pending", "published"):
                 self._wrong(f"command {row['command_id']}: still {row['status']}")
+            if (stored.amount_stroops, stored.account_id) != (stroops(row["amount"]), self._account_id):
+                self._wrong(f"command {row['command_id']}: its bytes say something else than its row")
 
-    def _check_money(self, history: Any, facts: Any, commands: Any, wallet: Any, topics: Topics) -> None:
+    def _check_order(self, said: dict[str, list[bytes]]) -> None:
+        """In the order of first appearance on the topic, as decided."""
+        decided = [str(row["command_id"]) for row in self._commands]
+        mine = set(decided)
+        sent = [each for each in said if each in mine]
+        if sent != [each for each in decided if each in said]:
+            self._wrong("its commands are on the topic in another order than they were decided in")
+
+    def _check_causes(self) -> None:
+        """Every command has one cause that exists, and no cause has two; each is named by the snapshot it came from."""
+        ids = {str(row["command_id"]) for row in self._commands}
+        by_event = {str(row["event_id"]): row for row in self._facts}
+        causes = Counter(row["caused_by"] for row in self._commands)
+        for row in self._commands:
+            each, cause = row["command_id"], row["caused_by"]
+            kind, _, rest = cause.partition(":")
+            if not (
+                cause in by_event
+                or (kind == "result" and rest in ids and rest != str(each))
+                or (kind == "due" and rest.startswith(f"{self._id}:"))
+            ):
+                self._wrong(f"command {each}: its cause {cause} does not exist")
+            if causes[cause] > 1 or command_id(self._id, cause) != each:
+                self._wrong(f"command {each}: its cause {cause} has another command")
+            if cause in by_event and by_event[cause]["command_id"] != each:
+                self._wrong(f"command {each}: the snapshot of its cause does not name it")
+        for row in self._facts:
+            if row["command_id"] is not None and str(row["command_id"]) not in ids:
+                self._wrong(f"snapshot {row['id']}: its command {row['command_id']} does not exist")
+
+    def _check_deposits(self, deposits: dict[str, int]) -> None:
+        """Each deposit on the chain is one command's, recorded with its amount and one snapshot; nothing else is."""
+        recorded = [row for row in self._commands if row["deposited_amount"] is not None]
+        said = {row["transaction_hash"]: stroops(row["deposited_amount"]) for row in recorded}
+        if len(said) != len(recorded):
+            self._wrong("one deposit is recorded for two commands")
+        for each in deposits.keys() - said.keys():
+            self._wrong(f"deposit {each} of {format_stroops(deposits[each])} is on the chain and not recorded")
+        for each, amount in said.items():
+            if deposits.get(each) != amount:
+                self._wrong(f"deposit {each} of {format_stroops(amount)} is recorded and not on the chain")
+        shown = Counter(str(row["command_id"]) for row in self._snapshots if row["event_id"] is None)
+        if shown != Counter(str(row["command_id"]) for row in recorded):
+            self._wrong("the snapshots of deposits are not one for each deposit")
+
+    def _check_money(self, deposits: dict[str, int]) -> None:
         """What came in and was to be deposited has been, once; what was not to be is still there."""
-        deposits = {row["transaction_hash"]: row for row in commands if row["deposited_amount"] is not None}
-        moved = self._moved(history, after=facts[0]["ledger"], deposits=set(deposits))
-        recorded = sum(_stroops(row["deposited_amount"]) for row in deposits.values())
-        baseline, balance = _stroops(facts[0]["usdc_balance"]), parse_stroops(history["balance"] or "0")
-        doubtful = sum(
-            max(_stroops(row["balance_change"]), 0) for row in facts[1:] if str(row["event_id"]) in topics.doubtful
-        )
-        left = balance - baseline - moved.excluded - doubtful
-        whole = baseline + moved.received + moved.excluded - moved.spent - moved.deposited
-        stored = wallet["previous_usdc_balance"]
+        moved = self._moved(after=self._facts[0]["ledger"], deposits=deposits)
+        baseline, balance = stroops(self._facts[0]["usdc_balance"]), parse_stroops(self._history["balance"] or "0")
+        doubtful = self._doubtful()
+        qualifying = max(self._evidence.minimum_stroops, 1)
+        kept = baseline + moved.excluded
+        left = balance - kept - doubtful
+        whole = kept + moved.received - moved.spent - moved.deposited
+        stored, protected = self._row["previous_usdc_balance"], stroops(self._row["protected_usdc"] or Decimal(0))
+        version, modified = self._row["balance_ledger"], self._history["last_modified_ledger"]
         for holds, otherwise in (
-            (moved.deposited == recorded, f"{_units(moved.deposited)} was deposited, {_units(recorded)} is recorded"),
-            (whole == balance, f"baseline and changes make {_units(whole)}, the balance is {_units(balance)}"),
+            (
+                whole == balance,
+                f"baseline and changes make {format_stroops(whole)}, it holds {format_stroops(balance)}",
+            ),
             (moved.deposited <= moved.received, "more was deposited than came in to be deposited"),
-            (left < max(self._minimum, 1), f"{_units(left)} that qualified is not deposited"),
+            (left < qualifying, f"{format_stroops(left)} that qualified is not deposited"),
             (left >= 0 or moved.spent > 0 or doubtful > 0, "money that did not qualify is gone"),
-            (stored is not None and _stroops(stored) == balance, f"stored {stored}, on the chain {_units(balance)}"),
+            (protected <= kept + doubtful, f"{format_stroops(protected)} counts as protected"),
+            (protected >= kept or moved.spent > 0, f"only {format_stroops(protected)} counts as protected"),
+            (balance - protected < qualifying, f"{format_stroops(balance - protected)} is free and not deposited"),
+            (stored is not None and stroops(stored) == balance, f"stored {stored}, held {format_stroops(balance)}"),
+            (modified in (None, version), f"version {version} is stored, the chain's is {modified}"),
         ):
             if not holds:
                 self._wrong(otherwise)
@@ -163,17 +267,32 @@ class _Wallet:
         self._sums.baseline += baseline
         self._sums.balance += balance
 
-    def _moved(self, history: Any, *, after: int, deposits: set[str]) -> "_Moved":
+    def _doubtful(self) -> int:
+        """Increases that may have been protected because the fact did not say of all of them where they came from."""
+        least_known: dict[int, bool] = {}
+        since = {row["ledger"]: before["ledger"] for before, row in zip(self._facts, self._facts[1:], strict=False)}
+        for epoch in self._evidence.epochs:
+            for event in epoch.events:
+                if event.account_id == self._account_id and event.ledger in since:
+                    known = event.movements is not None and (event.movements_since or 0) <= since[event.ledger]
+                    least_known[event.ledger] = least_known.get(event.ledger, True) and known
+        return sum(
+            max(stroops(row["balance_change"]), 0)
+            for row in self._facts[1:]
+            if not least_known.get(row["ledger"], True)
+        )
+
+    def _moved(self, *, after: int, deposits: dict[str, int]) -> _Moved:
         moved = _Moved()
-        for change in history["changes"]:
-            amount = _signed(change["amount"])
+        for change in self._history["changes"]:
+            amount = signed_stroops(change["amount"])
             if change["ledger"] <= after:
                 continue
             if change["transaction_hash"] in deposits:
                 moved.deposited -= amount
             elif amount < 0:
                 moved.spent -= amount
-            elif change["source"] == self._vault:
+            elif change["source"] == self._evidence.vault:
                 moved.excluded += amount
             else:
                 moved.received += amount
@@ -181,91 +300,3 @@ class _Wallet:
 
     def _wrong(self, what: str) -> None:
         self._sums.discrepancies.append(f"{self._account_id[:8]}…: {what}")
-
-
-def _stroops(amount: Decimal) -> int:
-    return parse_stroops(f"{amount:f}")
-
-
-def _units(stroops: int) -> str:
-    return format_stroops(stroops)
-
-
-def _balances_by_ledger(history: Any) -> dict[int, int]:
-    """What the wallet held after each ledger that changed it, by going back from what it holds now."""
-    held = parse_stroops(history["balance"] or "0")
-    after: dict[int, int] = {}
-    for change in reversed(history["changes"]):
-        after.setdefault(change["ledger"], held)
-        held = type(held)(held - _signed(change["amount"]))
-    after[0] = held
-    return after
-
-
-def _held(by_ledger: dict[int, int], ledger: int) -> int | None:
-    at = max((known for known in by_ledger if known <= ledger), default=None)
-    return None if at is None else by_ledger[at]
-
-
-def _signed(text: str) -> int:
-    return parse_signed_stroops(text if text.startswith("-") else f"+{text}")
-
-
-def _check_topics(topics: Topics, sums: Sums) -> None:
-    for command_id, said in topics.commands.items():
-        sums.topic_commands += 1
-        sums.topic_repeats += said.total() - 1
-        if len(said) > 1:
-            sums.discrepancies.append(f"command {command_id}: {len(said)} different contents under one id")
-    for command_id, said in topics.results.items():
-        endings = {deposit_result.decode(body).status for body in said}
-        if len(endings) > 1:
-            sums.discrepancies.append(f"command {command_id}: reported as {ResultStatus.SUCCEEDED} and as failed")
-
-
-async def read_topics(stage: Stage) -> Topics:
-    """Every command and result on the topics, from their beginning to their end as of now."""
-    settings = KafkaSettings(kafka_bootstrap_servers=stage.bootstrap_servers)
-    commands, complete = await _read(settings, settings.deposit_commands_topic)
-    results, _ = await _read(settings, settings.deposit_results_topic)
-    events, _ = await _read(settings, settings.balance_events_topic)
-    return Topics(
-        commands=_by_id(commands, lambda body: str(deposit_command.decode(body).command_id)),
-        results=_by_id(results, lambda body: str(deposit_result.decode(body).command_id)),
-        doubtful={str(event.event_id) for event in _events(events) if event.movements is None},
-        complete=complete,
-    )
-
-
-def _events(bodies: list[bytes]) -> Iterator[BalanceEvent]:
-    for body in bodies:
-        with suppress(Malformed):  # not ours: it is a dead letter then
-            yield balance_event.decode(body)
-
-
-def _by_id(bodies: list[bytes], identify: Any) -> dict[str, Counter[bytes]]:
-    found: dict[str, Counter[bytes]] = defaultdict(Counter)
-    for body in bodies:
-        found[identify(body)][body] += 1
-    return dict(found)
-
-
-async def _read(settings: KafkaSettings, topic: str) -> tuple[list[bytes], bool]:
-    consumer = kafka.consumer(settings, client_id="oracle", group_id=None)
-    await consumer.start()
-    try:
-        await consumer._client.force_metadata_update()  # noqa: SLF001 - a topic nobody has asked about yet
-        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
-        if not partitions:
-            return [], True
-        consumer.assign(partitions)
-        begins = await consumer.beginning_offsets(partitions)
-        ends = await consumer.end_offsets(partitions)
-        await consumer.seek_to_beginning()
-        bodies = []
-        while any([await consumer.position(partition) < ends[partition] for partition in partitions]):
-            for records in (await consumer.getmany(timeout_ms=READ_TIMEOUT_MS)).values():
-                bodies += [record.value for record in records]
-        return bodies, not any(begins.values())
-    finally:
-        await kafka.stop_consumer(consumer, deadline_s=STOP_DEADLINE_S)

@@ -71,9 +71,9 @@ async def set_up(options: Options, say: Say) -> AsyncIterator[Stage]:
             recorded = recordings.read(options.replay, options.asset or Asset.parse(ISSUERS[options.network]))
         database_url = await _database(stack, options, say)
         bootstrap_servers = await _kafka(stack, options, say)
-        horizon_url, asset, vault, accounts = await _horizon(stack, options, recorded, http, say)
+        horizon_url, asset, vault, accounts = await start_horizon(stack, options, recorded, http, say)
         pool = await stack.enter_async_context(asyncpg.create_pool(database_url, min_size=1, max_size=4))
-        wallets = await _insert_wallets(pool, options, accounts)
+        wallets = await insert_wallets(pool, options, accounts)
         stage = Stage(
             options=options,
             database_url=database_url,
@@ -123,7 +123,7 @@ def _topic_names() -> list[str]:
     ]
 
 
-async def _horizon(
+async def start_horizon(
     stack: AsyncExitStack, options: Options, recorded: Recordings | None, http: aiohttp.ClientSession, say: Say
 ) -> tuple[str, Asset, AccountId | None, list[AccountId]]:
     """A Horizon of one's own, or the simulated chain with its wallets (and those that recordings speak of)."""
@@ -154,7 +154,7 @@ async def _horizon(
     return said["url"], Asset.parse(said["asset"]), AccountId(said["vault"]), [w["account_id"] for w in wallets]
 
 
-async def _insert_wallets(pool: asyncpg.Pool, options: Options, accounts: list[AccountId]) -> dict[UUID, AccountId]:
+async def insert_wallets(pool: asyncpg.Pool, options: Options, accounts: list[AccountId]) -> dict[UUID, AccountId]:
     """A user and a wallet row each, as an app would have them; those that are there stay."""
     known = "select id, public_key from stellar_wallets where public_key = any($1::text[])"
     there = {row["public_key"] for row in await pool.fetch(known, accounts)}

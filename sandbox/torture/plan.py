@@ -13,12 +13,13 @@ KILL: Final = "kill"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """A kind of fault: how long it may last (its own beginning and end not counted), and what it may hit."""
+    """A kind of fault: how long it may last, what its own beginning and end take besides, and what it may hit."""
 
     name: str
     about: str
     seconds: tuple[float, float]
     targets: tuple[str, ...] = ("",)
+    costs_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,7 @@ def make(kinds: Sequence[Kind], *, seed: int, seconds: float, kills: int, progra
     Where there is little time the faults are short.
     """
     rng = random.Random(f"torture {seed}")
-    patience = min(1.0, seconds / (2 * sum(kind.seconds[1] + GAP_S[1] for kind in kinds) or 1))
+    patience = min(1.0, seconds / (2 * sum(kind.seconds[1] + kind.costs_s + GAP_S[1] for kind in kinds) or 1))
     steps: list[Step] = []
     spent_s = 0.0
     while kinds and (spent_s < seconds or not steps):
@@ -80,7 +81,7 @@ def make(kinds: Sequence[Kind], *, seed: int, seconds: float, kills: int, progra
                     chance=rng.random(),
                 )
             )
-            spent_s += steps[-1].seconds + steps[-1].gap_s
+            spent_s += steps[-1].seconds + steps[-1].gap_s + kind.costs_s
     return Plan(steps=tuple(steps), volleys=_volleys(rng, seconds=seconds, kills=kills, programs=programs))
 
 

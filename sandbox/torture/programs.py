@@ -88,7 +88,7 @@ class Nursery:
 class Program:
     """One of our programs. The keeper starts it whenever it is `wanted`, is not running and is not down on purpose."""
 
-    def __init__(  # noqa: PLR0913 - what a program is started with
+    def __init__(  # noqa: PLR0913, PLR0917 - what a program is started with
         self,
         name: str,
         nursery: Nursery,

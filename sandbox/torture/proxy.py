@@ -48,7 +48,7 @@ class Link:
         self.name = name
         self.mode = Mode.OPEN
         self.commits_lost = 0
-        self._dial = dial
+        self.dial = dial
         self._speaks_postgres = speaks_postgres
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -139,7 +139,7 @@ class Link:
         try:
             await self._flowing.wait()
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                server_reader, pair.server = await self._dial()
+                server_reader, pair.server = await self.dial()
             await _pump_both(self, pair, reader, server_reader)
         except (OSError, TimeoutError):
             pass  # the server is away: what the client sees of that is a reset
