@@ -2,7 +2,8 @@
 
 Every request has a deadline, a limit on its body, a place in the budget, and a few jittered attempts; what still fails
 is Unavailable, and the caller decides how long to go on asking. A 404 counts as "not there" only when Horizon itself
-says so, with the ledger it looked at: a proxy's 404 is a failure, not a balance of 0.
+says so, with the ledger it looked at: a proxy's 404 is a failure, not a balance of 0. A ledger far beyond the newest
+one known is another network's, whatever balancer led there.
 """
 
 import asyncio
@@ -23,9 +24,13 @@ from schema.stellar import AccountId, Asset, Cursor, Ledger, Malformed
 ATTEMPTS_MAX: Final = 4
 RETRY_WAIT_S_MAX: Final = 3.0
 RETRY_JITTER_S: Final = 0.3
-REQUEST_TIMEOUT: Final = aiohttp.ClientTimeout(total=15, sock_connect=5)
+REQUEST_TIMEOUT: Final = aiohttp.ClientTimeout(total=10, sock_connect=5)  # a silent link: the next attempt by 11 s
+IDLE_S_MAX: Final = 8.0  # shorter than that: when one attempt is given up, what else lay in the pool is too
+PATIENCE_S: Final = 5.0  # failing for longer than this is said on the readiness page before the attempts are used up
 BODY_BYTES_MAX: Final = 32 * 1024 * 1024  # 200 of the largest contract calls
-CONNECTIONS_MAX: Final = 32
+CONNECTIONS_MAX: Final = 64  # more than hanging reads can fill: the history is read whatever hangs
+REASON_CHARACTERS_MAX: Final = 300  # of an error that may quote what came over the wire
+LEDGERS_AHEAD_MAX: Final = 1_000_000  # two months; the networks are further apart
 SILENCE_S_MAX: Final = 70.0  # Horizon ends a stream after 55 s: a longer silence is a dead connection
 STREAM_S_MAX: Final = 150.0
 STREAM_LOOK_S: Final = 5  # a stream looks for a new ledger this often, and a look can cost one request
@@ -40,7 +45,7 @@ _TOO_MANY: Final = 429
 def open_session() -> aiohttp.ClientSession:
     """The session to give to Horizon; the caller closes it."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX),
+        connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX, keepalive_timeout=IDLE_S_MAX),
         headers={"User-Agent": "stellar-auto-deposit", "Accept": "application/json"},
         timeout=REQUEST_TIMEOUT,
     )
@@ -53,7 +58,7 @@ class _Answer:
 
 
 class Horizon:
-    """A Source. Remembers when the newest ledgers closed."""
+    """A Source. Remembers when the newest ledgers closed, and which is the newest of all."""
 
     def __init__(
         self,
@@ -71,18 +76,23 @@ class Horizon:
         self._silence_s_max = silence_s_max
         self._looks_unpaid = 0  # what the last stream cost while it waited, paid for before the next one
         self._closed: dict[Ledger, datetime] = {}
+        self._newest: Ledger | None = None  # None: `history` was not asked yet
 
     async def history(self) -> History:
         answer = await self._get("/")
         try:
-            return horizon_wire.history(answer.body)
+            history = horizon_wire.history(answer.body)
         except Malformed as malformed:
             raise Unavailable(f"{self._url} does not answer as a Horizon does: {malformed}") from malformed
+        self._newest = max(self._newest or history.latest, history.latest)
+        return history
 
     async def payments(self, cursor: Cursor) -> Page:
         page = _page("/payments", await self._get("/payments", _next(cursor)))
         for record in page.records:
-            self._remember_close(record)
+            ledger = self._remember_close(record)
+            if ledger is not None:
+                self._check_newest("/payments", ledger)
         return page
 
     async def ledger_payments(self, ledger: Ledger, cursor: Cursor | None) -> Page | None:
@@ -110,9 +120,7 @@ class Horizon:
     async def closed_at(self, ledger: Ledger) -> datetime:
         if ledger not in self._closed:
             path = f"/ledgers/{ledger}"
-            answer = await self._get(path)
-            if answer.body is None:
-                raise Unavailable(f"{path}: not there yet")
+            answer = await self._get(path, must_be_there=True)
             try:
                 self._keep_close(ledger, horizon_wire.closed_at(answer.body))
             except Malformed as malformed:
@@ -129,7 +137,7 @@ class Horizon:
     async def _wait_in_stream(self, cursor: Cursor) -> bool:
         """A stream that ends with its first record: Horizon's way to wait. Its bytes are never taken for payments."""
         await self._budget.admit(1 + self._looks_unpaid)
-        began = asyncio.get_running_loop().time()
+        began_s = _now_s()
         parser = sse.Parser()
         try:
             async with self._session.get(
@@ -150,12 +158,20 @@ class Horizon:
                             raise Unavailable(f"the stream ended with {event.kind}: {event.data[:200]}")
                         self._readiness.up("stream")
         except (aiohttp.ClientError, TimeoutError, OSError, Malformed) as error:
-            raise Unavailable(f"the stream is dead: {type(error).__name__}: {error}") from error
+            raise Unavailable(f"the stream is dead: {_words(error)}") from error
         finally:
-            self._looks_unpaid = int((asyncio.get_running_loop().time() - began) / STREAM_LOOK_S)
+            self._looks_unpaid = int((_now_s() - began_s) / STREAM_LOOK_S)
         raise Unavailable("the stream ended without a goodbye")
 
-    async def _get(self, path: str, parameters: Mapping[str, str] | None = None, *, is_state: bool = False) -> _Answer:
+    async def _get(
+        self,
+        path: str,
+        parameters: Mapping[str, str] | None = None,
+        *,
+        is_state: bool = False,
+        must_be_there: bool = False,
+    ) -> _Answer:
+        began_s = _now_s()
         try:
             async for attempt in stamina.retry_context(
                 on=Unavailable,
@@ -166,26 +182,35 @@ class Horizon:
                 wait_jitter=RETRY_JITTER_S,
             ):
                 with attempt:
-                    answer = await self._ask(path, parameters or {}, is_state=is_state)
+                    try:
+                        answer = await self._ask(path, parameters or {}, is_state=is_state, must_be_there=must_be_there)
+                    except Unavailable as unavailable:
+                        if _now_s() - began_s >= PATIENCE_S:
+                            self._readiness.down("horizon", str(unavailable))
+                        raise
         except Unavailable as unavailable:
             self._readiness.down("horizon", str(unavailable))
             raise
         self._readiness.up("horizon")
         return answer
 
-    async def _ask(self, path: str, parameters: Mapping[str, str], *, is_state: bool) -> _Answer:
+    async def _ask(self, path: str, parameters: Mapping[str, str], *, is_state: bool, must_be_there: bool) -> _Answer:
         await self._budget.admit()
         try:
             async with self._session.get(f"{self._url}{path}", params=parameters) as response:
                 body = await _read(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unavailable(f"{path}: {type(error).__name__}: {error}") from error
+            raise Unavailable(f"{path}: {_words(error)}") from error
         observed = horizon_wire.latest_ledger(response.headers)
         if response.status not in (_OK, _NOT_FOUND):
             self._refuse(path, response.status, response.headers, body)
-        if is_state and observed is None:
-            raise Unavailable(f"{path}: an answer without the header Latest-Ledger")
+        if is_state:
+            if observed is None:
+                raise Unavailable(f"{path}: an answer without the header Latest-Ledger")
+            self._check_newest(path, observed)
         if response.status == _NOT_FOUND:
+            if must_be_there:
+                raise Unavailable(f"{path}: not there yet")
             return _Answer(None, observed)
         try:
             return _Answer(horizon_wire.parse(body), observed)
@@ -199,21 +224,39 @@ class Horizon:
         pause_s = horizon_wire.retry_after_s(headers)
         if status == _TOO_MANY:
             self._budget.pause(PAUSE_S if pause_s is None else pause_s)
+            self._readiness.down("horizon", reason)  # until the pause is over, and somebody was let through
         raise Unavailable(reason)
 
-    def _remember_close(self, record: object) -> None:
-        """A record's created_at is its ledger's close time, and saves asking for it."""
+    def _check_newest(self, path: str, ledger: Ledger) -> None:
+        if self._newest is None:
+            return
+        if ledger > self._newest + LEDGERS_AHEAD_MAX:
+            raise Unavailable(f"{path}: ledger {ledger}, and the newest was {self._newest}: another network's replica?")
+        self._newest = max(self._newest, ledger)
+
+    def _remember_close(self, record: object) -> Ledger | None:
+        """A record's created_at is its ledger's close time, and saves asking for it. Its ledger, where it says one."""
+        ledger = None
         try:
             ledger = payments.operation_of(record)[1]
             if ledger not in self._closed:
                 self._keep_close(ledger, payments.closed_at(record))
         except Malformed:
-            return  # the stream refuses the record, with a reason
+            pass  # the stream refuses the record, with a reason
+        return ledger
 
     def _keep_close(self, ledger: Ledger, closed_at: datetime) -> None:
         self._closed[ledger] = closed_at
         if len(self._closed) > CLOSE_TIMES_MAX:
             del self._closed[next(iter(self._closed))]
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _words(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:REASON_CHARACTERS_MAX]
 
 
 def _next(cursor: Cursor | None) -> Mapping[str, str]:

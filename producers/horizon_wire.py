@@ -13,17 +13,19 @@ from schema import wire
 from schema.stellar import AccountId, Asset, Cursor, Ledger, Malformed, Stroops
 
 DETAIL_CHARACTERS_MAX: Final = 200
+DIGITS_MAX: Final = 40  # of a number that anything here could mean; Python refuses to read one of thousands
+RESET_S_MAX: Final = 60.0  # when a bucket is full again says little about when it lets one through
 
 
 def parse(body: bytes) -> Any:
-    """The body as JSON. Python's own reader takes what orjson refuses (NaN, odd UTF-8): one bad record must not
-    hide the page it is on.
+    """The body as JSON. Python's own reader takes what orjson refuses (NaN, odd UTF-8, endless numbers): one bad record
+    must not hide the page it is on.
     """
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
         try:
-            return json.loads(body.decode(errors="replace"))
+            return json.loads(body.decode(errors="replace"), parse_int=_integer)
         except (json.JSONDecodeError, RecursionError) as error:
             raise Malformed(body[:80], expected=f"JSON ({error})", field="body") from error
 
@@ -100,18 +102,30 @@ def problem(body: bytes) -> str:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """How long a 429 or 503 asks to be left alone; None when it does not say."""
-    for name in ("Retry-After", "X-RateLimit-Reset"):
-        value = headers.get(name, "")
-        if value.isascii() and value.isdigit():
-            return float(value)
-    return None
+    """How long a 429 asks to be left alone; None when it does not say."""
+    asked_s = _seconds(headers.get("Retry-After", ""))
+    if asked_s is not None:
+        return asked_s
+    reset_s = _seconds(headers.get("X-RateLimit-Reset", ""))
+    return None if reset_s is None else min(reset_s, RESET_S_MAX)
 
 
 def latest_ledger(headers: Mapping[str, str]) -> Ledger | None:
     """In which ledger a state was read; histories have no such header."""
     value = headers.get("Latest-Ledger", "")
-    return Ledger(int(value)) if value.isascii() and value.isdigit() else None
+    try:
+        found: Ledger = wire.LEDGER.read(int(value[:DIGITS_MAX]))
+    except (ValueError, Malformed):
+        return None
+    return found if value.isascii() and value.isdigit() else None
+
+
+def _integer(digits: str) -> int | str:
+    return int(digits) if len(digits) <= DIGITS_MAX else digits
+
+
+def _seconds(value: str) -> float | None:
+    return float(value) if value.isascii() and value.isdigit() else None
 
 
 def _token(record: object) -> Cursor | None:

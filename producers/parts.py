@@ -31,7 +31,7 @@ class Parts:
 class Pace:
     """How often things are looked at when nothing wakes the stream, and how much at once."""
 
-    idle_drain_s: float = 30.0
+    idle_drain_s: float = 10.0
     wallets_refresh_s: float = 30.0
     reads_at_once: int = 16
     movements_max: int = MOVEMENTS_MAX

@@ -88,8 +88,10 @@ def test_a_last_record_without_a_token_does_not_stop_the_reading() -> None:
 
 
 def test_one_bad_number_does_not_hide_a_page() -> None:
-    """NaN inside one record, which JSON does not know, leaves the other records readable."""
+    """NaN inside one record, which JSON does not know, or a number without end leaves the other records readable."""
     body = orjson.dumps(page_of([payment()])).replace(b'"39.0000000"', b"NaN")
+    assert len(horizon_wire.page(horizon_wire.parse(body)).records) == 1
+    body = orjson.dumps(page_of([payment()])).replace(b'"39.0000000"', b"9" * 5_000)
     assert len(horizon_wire.page(horizon_wire.parse(body)).records) == 1
     with pytest.raises(Malformed):
         horizon_wire.parse(b"<html>")
@@ -102,12 +104,16 @@ def test_one_bad_number_does_not_hide_a_page() -> None:
     [
         ({"Retry-After": "30"}, 30.0),
         ({"X-RateLimit-Reset": "7"}, 7.0),
+        ({"X-RateLimit-Reset": "3096"}, 60.0),
+        ({"X-RateLimit-Reset": "1764500000"}, 60.0),
+        ({"Retry-After": "600", "X-RateLimit-Reset": "7"}, 600.0),
+        ({"Retry-After": "-1"}, None),
         ({"Retry-After": "Wed, 21 Oct"}, None),
         ({}, None),
     ],
 )
 def test_how_long_a_refusal_asks_to_wait(headers: dict[str, str], seconds: float | None) -> None:
-    """Retry-After in seconds, else the time until the rate limit is reset, else nothing said."""
+    """Retry-After in seconds, else the time until the rate limit is reset, a minute at most, else nothing said."""
     assert horizon_wire.retry_after_s(headers) == seconds
 
 
