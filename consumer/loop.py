@@ -4,13 +4,14 @@ A crash between any two steps replays the batch, and a replayed batch changes no
 """
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import IllegalStateError, KafkaError
+from aiokafka.errors import KafkaError
 
 from consumer import metrics
 from consumer.batch import Writes
@@ -20,14 +21,22 @@ from consumer.store import REFUSED, Store
 from schema.service import kafka
 from schema.service.database import retrying
 from schema.service.pausing import wait
+from schema.service.readiness import Readiness
 
 log = structlog.get_logger(__name__)
 
 POLL_TIMEOUT_MS: Final = 500
 REVOKE_TIMEOUT_S: Final = 10.0  # a batch takes milliseconds: after this the others' locks and versions protect the data
-RECONNECT_DELAY_S: Final = 1.0
-STOP_DEADLINE_S: Final = 5.0
-STUCK_AFTER_S: Final = 15.0  # records are there and none comes: aiokafka can stay silent after a broker's restart
+RECONNECT_DELAY_S: Final = 0.5
+STOP_DEADLINE_S: Final = 3.0
+ANSWER_WITHIN_S: Final = 8.0  # a bit more than one request has
+SILENT_AFTER_S: Final = 2.0  # so long without a record: ask whether there are any
+GIVEN_UP_AFTER_S: Final = 60.0  # aiokafka finds its brokers again by itself, nearly always
+JOINED_WITHIN_S: Final = 5.0  # longer than this without partitions is not ready
+
+
+class _Stuck(KafkaError):  # type: ignore[misc]
+    """Records are there and none comes: aiokafka can stay silent after a broker's restart."""
 
 
 class Loop:
@@ -42,6 +51,7 @@ class Loop:
         store: Store,
         batch_events_max: int,
         on_recorded: Callable[[Writes], None],
+        readiness: Readiness,
     ) -> None:
         self._open_consumer = open_consumer
         self._topics = topics
@@ -49,42 +59,45 @@ class Loop:
         self._store = store
         self._batch_events_max = batch_events_max
         self._on_recorded = on_recorded
-        self._idle = asyncio.Event()  # clear while a batch is between Kafka and its committed offsets
-        self._idle.set()
-        self._heard_at = time.monotonic()
-        self.trouble = "not started"
+        self._readiness = readiness
+        self._membership = _Membership()
+        self._asked_at = self._answered_at = 0.0
+        self._behind: dict[TopicPartition, int] = {}
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Follow the topics; when the broker goes away, wait and start over."""
+        self._readiness.down("kafka", "not connected yet")
+        self._readiness.watch(self._membership.unready)
         while not stopping.is_set():
             consumer = self._open_consumer()
             try:
                 await consumer.start()
-                consumer.subscribe(self._topics, listener=_Drain(self._idle))
+                consumer.subscribe(self._topics, listener=self._membership)
                 log.info("consumer is up", topics=list(self._topics))
                 await self._follow(consumer, stopping)
             except (KafkaError, OSError) as error:
-                self.trouble = f"Kafka is away: {error!r}"
+                self._readiness.down("kafka", f"away: {error!r}")
                 log.warning("broker is away, trying again", error=repr(error)[:300], wait_s=RECONNECT_DELAY_S)
             finally:
+                self._membership.left()
                 await kafka.stop_consumer(consumer, deadline_s=STOP_DEADLINE_S)
             await wait(stopping, seconds=RECONNECT_DELAY_S)
 
     async def _follow(self, consumer: AIOKafkaConsumer, stopping: asyncio.Event) -> None:
-        self._heard_at = time.monotonic()
+        self._asked_at = self._answered_at = time.monotonic()
+        self._behind = {}
         while not stopping.is_set():
             fetched = await consumer.getmany(timeout_ms=POLL_TIMEOUT_MS, max_records=self._batch_events_max)
             if fetched:
-                self._idle.clear()
-                try:
+                with self._membership.busy():
                     await self._take_in(consumer, fetched)
-                finally:
-                    self._idle.set()
-                self._heard_at = time.monotonic()
-            elif await self._is_stuck(consumer):
-                log.warning("records are there and none comes: starting the consumer anew")
-                return
-            self.trouble = ""
+                self._heard()
+            elif time.monotonic() - self._asked_at >= SILENT_AFTER_S:
+                await self._ask(consumer)
+
+    def _heard(self) -> None:
+        self._asked_at = self._answered_at = time.monotonic()
+        self._readiness.up("kafka")
 
     async def _take_in(self, consumer: AIOKafkaConsumer, fetched: dict[TopicPartition, list[Any]]) -> None:
         records = [record for batch in fetched.values() for record in batch]
@@ -98,7 +111,7 @@ class Loop:
     async def _record(self, arrived: Sequence[Arrived]) -> None:
         """One transaction; what the database refuses is cornered by halves, kept as a dead letter, the rest goes on."""
         try:
-            async for attempt in retrying("record a batch"):
+            async for attempt in retrying("record a batch", self._readiness):
                 with attempt:
                     writes = await self._store.record(arrived)
         except REFUSED as error:
@@ -112,34 +125,69 @@ class Loop:
             letter = refusal(arrived[0].record, "refused_by_database", f"{type(error).__name__}: {error}")
             await self._record([Arrived(record=arrived[0].record, refusal=letter)])
             return
+        self._readiness.up("database")
         metrics.count(writes)
         for letter in writes.dead_letters:
             _log_refusal(letter)
         self._on_recorded(writes)
 
-    async def _is_stuck(self, consumer: AIOKafkaConsumer) -> bool:
-        """Whether silence is more than silence: the end of a partition is beyond our place, and nothing was fetched."""
-        if time.monotonic() - self._heard_at < STUCK_AFTER_S:
-            return False
-        self._heard_at = time.monotonic()
+    async def _ask(self, consumer: AIOKafkaConsumer) -> None:
+        """Whether silence is more than silence: whether the brokers answer, and have records beyond our places."""
+        self._asked_at = time.monotonic()
         held = consumer.assignment()
-        ends = await consumer.end_offsets(held) if held else {}
-        lag: int = sum([max(end - await consumer.position(partition), 0) for partition, end in ends.items()])
-        metrics.LAG.set(lag)
-        return lag > 0
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                if not held:
+                    await consumer.topics()  # a member without partitions lives, too
+                ends = await consumer.end_offsets(held) if held else {}
+                places = {partition: await consumer.position(partition) for partition in ends}
+        except (KafkaError, TimeoutError) as error:
+            silent_s = time.monotonic() - self._answered_at
+            self._readiness.down("kafka", f"silent for {silent_s:.0f} s: {error!r}")
+            if silent_s > GIVEN_UP_AFTER_S:
+                raise
+            return
+        behind = {partition: place for partition, place in places.items() if ends[partition] > place}
+        metrics.LAG.set(sum(ends[partition] - place for partition, place in behind.items()))
+        if behind and behind.items() & self._behind.items():
+            raise _Stuck(f"no records came, and there are some behind {behind}")
+        self._heard()
+        self._behind = behind
 
 
-class _Drain(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Before partitions go to another member, the batch in hand is recorded and its offsets are committed."""
+class _Membership(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Our place in the group. Before partitions go to another member, the batch in hand is recorded and committed."""
 
-    def __init__(self, idle: asyncio.Event) -> None:
-        self._idle = idle
+    def __init__(self) -> None:
+        self._idle = asyncio.Event()  # clear while a batch is between Kafka and its committed offsets
+        self._idle.set()
+        self._waits_since_s: float | None = time.monotonic()
+
+    @contextlib.contextmanager
+    def busy(self) -> Iterator[None]:
+        """While a batch is in hand."""
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._idle.set()
+
+    def left(self) -> None:
+        """The consumer was stopped."""
+        self._waits_since_s = time.monotonic()
+
+    def unready(self) -> Mapping[str, str]:
+        """Says so when the group takes long to hand out its partitions."""
+        waits_s = 0.0 if self._waits_since_s is None else time.monotonic() - self._waits_since_s
+        return {"group": f"no partitions for {waits_s:.0f} s"} if waits_s > JOINED_WITHIN_S else {}
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        self._waits_since_s = time.monotonic()
         if revoked and not self._idle.is_set():
             await wait(self._idle, seconds=REVOKE_TIMEOUT_S)
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        self._waits_since_s = None  # with none at all it stands by: there are more members than partitions
         log.info("partitions assigned", partitions=sorted(f"{p.topic}/{p.partition}" for p in assigned))
 
 
@@ -153,8 +201,9 @@ def _left_behind(consumer: AIOKafkaConsumer, partition: TopicPartition, batch: S
 async def _commit(consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
     """Progress, after the effect. When it is not taken the records come again, to us or another, and change nothing."""
     try:
-        await consumer.commit(offsets)
-    except (KafkaError, IllegalStateError) as error:
+        async with asyncio.timeout(ANSWER_WITHIN_S):  # by itself aiokafka tries for ever
+            await consumer.commit(offsets)
+    except (KafkaError, TimeoutError) as error:
         log.warning("offsets not committed, the records will come again", error=repr(error)[:300])
 
 

@@ -21,14 +21,15 @@ from schema.service import kafka
 from schema.service.database import TRANSIENT
 from schema.service.kafka import Record, TooLarge, Undelivered
 from schema.service.pausing import wait
+from schema.service.readiness import Readiness
 
 log = structlog.get_logger(__name__)
 
-SEND_DEADLINE_S: Final = 10.0  # shorter than the database's patience with an idle transaction
-STOP_DEADLINE_S: Final = 3.0
+SEND_DEADLINE_S: Final = 7.0  # a bit more than one request has; less than the database's patience with a transaction
+STOP_DEADLINE_S: Final = 1.0
 POLL_S: Final = 0.5  # for rows of other processes, and when a wake-up was missed
 LOCKED_RETRY_S: Final = 0.05
-FAILED_RETRY_S: Final = 1.0
+FAILED_RETRY_S: Final = 0.5
 
 
 class Outbox:
@@ -44,6 +45,7 @@ class Outbox:
         source: str,
         rows_max: int,
         clock: Callable[[], datetime],
+        readiness: Readiness,
     ) -> None:
         self._store = store
         self._open_producer = open_producer
@@ -52,8 +54,8 @@ class Outbox:
         self._source = source
         self._rows_max = rows_max
         self._clock = clock
+        self._readiness = readiness
         self._awake = asyncio.Event()
-        self.trouble = "not started"
 
     def wake(self) -> None:
         """Rows were committed: look now."""
@@ -61,14 +63,14 @@ class Outbox:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Relay until told to stop, and then once more what is left."""
+        self._readiness.down("relay", "not connected yet")
         while not stopping.is_set():
             producer = self._open_producer()
             try:
-                await producer.start()
-                self.trouble = ""
+                await kafka.start_producer(producer)
                 await self._relay(producer, stopping)
             except (Undelivered, KafkaError, *TRANSIENT) as error:
-                self.trouble = f"cannot publish: {error!r}"[:300]
+                self._readiness.down("relay", f"cannot publish: {error!r}")
                 metrics.SEND_FAILURES.inc()
                 log.warning("nothing marked as sent, trying again", error=repr(error)[:300], wait_s=FAILED_RETRY_S)
             finally:
@@ -79,6 +81,7 @@ class Outbox:
         while True:
             self._awake.clear()
             sent = await self._round(producer)
+            self._readiness.up("relay")
             if sent is None:
                 if stopping.is_set():
                     return

@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -19,6 +18,7 @@ from consumer.waits import have_expired_read, wake_due_wallets
 from schema.service import health, kafka
 from schema.service.database import open_pool, retrying
 from schema.service.pausing import wait
+from schema.service.readiness import Readiness
 
 log = structlog.get_logger(__name__)
 
@@ -32,19 +32,14 @@ async def run(settings: ConsumerSettings) -> None:
     """Everything `python -m consumer` does. Returns after SIGTERM or SIGINT, with the batch in hand finished."""
     stopping = asyncio.Event()
     _stop_on_signals(stopping)
-    troubles = {"database": "not connected yet"}
-    parts: list[Loop | Outbox] = []
-
-    def unready() -> Mapping[str, str]:
-        said = {type(part).__name__.lower(): part.trouble for part in parts} | troubles
-        return {name: trouble for name, trouble in said.items() if trouble}
-
+    readiness = Readiness()
+    readiness.down("database", "not connected yet")
     page = await health.start(
-        host=settings.http_host, port=settings.http_port, registry=metrics.REGISTRY, unready=unready
+        host=settings.http_host, port=settings.http_port, registry=metrics.REGISTRY, unready=readiness.reasons
     )
     pool = await open_pool(settings.database_url, connections_max=CONNECTIONS_MAX, application_name=CLIENT_ID)
     store = Store(pool=pool, network=settings.stellar_network, asset=settings.asset, default_policy=settings.policy)
-    await _until_migrated(store, troubles, stopping)
+    await _until_migrated(store, readiness, stopping)
     outbox = Outbox(
         store=store,
         open_producer=lambda: kafka.producer(settings, client_id=CLIENT_ID),
@@ -53,6 +48,7 @@ async def run(settings: ConsumerSettings) -> None:
         source=f"/{settings.stellar_network}/consumer",
         rows_max=settings.outbox_batch_max,
         clock=lambda: datetime.now(UTC),
+        readiness=readiness,
     )
 
     def on_recorded(writes: Writes) -> None:
@@ -74,14 +70,14 @@ async def run(settings: ConsumerSettings) -> None:
         store=store,
         batch_events_max=settings.batch_events_max,
         on_recorded=on_recorded,
+        readiness=readiness,
     )
-    parts += [loop, outbox]
     try:
         async with asyncio.TaskGroup() as tasks:
             for work in (
                 loop.run(stopping),
                 outbox.run(stopping),
-                wake_due_wallets(store, on_recorded, stopping),
+                wake_due_wallets(store, on_recorded, readiness, stopping),
                 have_expired_read(store, stopping),
             ):
                 tasks.create_task(work)
@@ -91,19 +87,18 @@ async def run(settings: ConsumerSettings) -> None:
         log.info("consumer has stopped")
 
 
-async def _until_migrated(store: Store, troubles: dict[str, str], stopping: asyncio.Event) -> None:
+async def _until_migrated(store: Store, readiness: Readiness, stopping: asyncio.Event) -> None:
     """Wait for tables that are not there yet, and say what makes them."""
     while not stopping.is_set():
         try:
-            async for attempt in retrying("look at the tables"):
+            async for attempt in retrying("look at the tables", readiness):
                 with attempt:
                     await store.check_tables()
         except NOT_MIGRATED as error:
-            troubles["database"] = f"not migrated ({error}): run `python -m schema migrate`"
-            log.warning("database is not migrated, waiting", remedy="python -m schema migrate", error=str(error))
+            readiness.down("database", f"not migrated ({error}): run `python -m schema migrate`")
             await wait(stopping, seconds=MIGRATED_CHECK_S)
         else:
-            troubles.clear()
+            readiness.up("database")
             return
 
 

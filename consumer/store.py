@@ -17,7 +17,7 @@ from consumer.wallet import Policy
 from schema.balance_event import BalanceEvent
 from schema.deposit_result import DepositResult
 from schema.identity import command_id
-from schema.service.database import load_queries, transaction
+from schema.service.database import connected, load_queries, transaction
 from schema.stellar import Asset, Network
 
 QUERIES: Final = load_queries(Path(__file__).with_name("queries.sql"))
@@ -58,7 +58,7 @@ class Store:
 
     async def check_tables(self) -> None:
         """Have the database look at every query: raises one of NOT_MIGRATED where a table or column is missing."""
-        async with self.pool.acquire() as connection:
+        async with connected(self.pool) as connection:
             for query in QUERIES.values():
                 await connection.prepare(query)
 
@@ -104,7 +104,8 @@ class Store:
 
     async def request_reads_of_expired(self, *, wallets_max: int) -> int:
         """Ask the producers to read the wallets with commands past their time; how many were asked for."""
-        done: str = await self.pool.execute(QUERIES["request_reads_of_expired"], wallets_max, self.network)
+        async with connected(self.pool) as connection:
+            done: str = await connection.execute(QUERIES["request_reads_of_expired"], wallets_max, self.network)
         return int(done.rpartition(" ")[2])
 
     @asynccontextmanager

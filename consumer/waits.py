@@ -11,6 +11,7 @@ from consumer.batch import Writes
 from consumer.store import Store
 from schema.service.database import TRANSIENT
 from schema.service.pausing import wait
+from schema.service.readiness import Readiness
 
 log = structlog.get_logger(__name__)
 
@@ -19,15 +20,18 @@ EXPIRED_EVERY_S: Final = 5.0  # also the pace at which one wallet is read again 
 WALLETS_MAX: Final = 500
 
 
-async def wake_due_wallets(store: Store, on_recorded: Callable[[Writes], None], stopping: asyncio.Event) -> None:
-    """Give the wallets that are due their input, in batches, until told to stop."""
+async def wake_due_wallets(
+    store: Store, on_recorded: Callable[[Writes], None], readiness: Readiness, stopping: asyncio.Event
+) -> None:
+    """Give the wallets that are due their input, in batches, until told to stop. Also the database's pulse."""
     while not stopping.is_set():
         woken = 0
         try:
             writes = await store.wake_due(wallets_max=WALLETS_MAX)
         except TRANSIENT as error:
-            log.warning("due wallets wait, the database is away", error=repr(error)[:300])
+            readiness.down("database", repr(error))
         else:
+            readiness.up("database")
             woken = writes.counts.total()
             metrics.count(writes)
             if woken:

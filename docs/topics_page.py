@@ -200,6 +200,7 @@ def _dead_letter_headers() -> Headers:
         source="",
         rows_max=1,
         clock=nobody,
+        readiness=nobody,
     )
     row = {
         "id": "5b0d2c43-0a55-5c5a-8d1e-3e0b7d0f3c11",

@@ -1,6 +1,5 @@
 """Facts to Kafka: sent, acked, or sent again, for as long as it takes."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -18,12 +17,11 @@ from schema.service.settings import KafkaSettings
 
 log = structlog.get_logger(__name__)
 
-ACKS_WITHIN_S: Final = 10.0
-START_WITHIN_S: Final = 20.0
-STOP_WITHIN_S: Final = 2.0
+ACKS_WITHIN_S: Final = 7.0  # a bit more than one request has
+STOP_WITHIN_S: Final = 1.0
 FACTS_AT_ONCE: Final = 500
 MOVEMENTS_AT_ONCE: Final = 50_000  # some 15 MB in memory
-AGAIN_S_MAX: Final = 5.0
+AGAIN_S_MAX: Final = 1.0
 
 
 class Publisher:
@@ -91,13 +89,9 @@ class Publisher:
 
     async def _start(self) -> AIOKafkaProducer:
         producer = kafka.producer(self._settings, client_id=self._client_id)
-        starting = asyncio.ensure_future(producer.start())
         try:
-            async with asyncio.timeout(START_WITHIN_S):
-                await asyncio.shield(starting)
+            await kafka.start_producer(producer)
         except BaseException:
-            await asyncio.wait([starting], timeout=STOP_WITHIN_S)  # cut off in the middle it leaves connections open
-            starting.cancel()
             await kafka.stop(producer, deadline_s=STOP_WITHIN_S)
             raise
         self._producer = producer

@@ -27,8 +27,8 @@ log = structlog.get_logger(__name__)
 CONNECTIONS_MAX: Final = 4
 WALLETS_AT_ONCE: Final = 10_000
 REQUESTS_AT_ONCE: Final = 1_000
-ALIVE_S: Final = 15.0  # how often the listening connection proves that it lives
-AGAIN_S: Final = 2.0
+ALIVE_S: Final = 5.0  # how often the listening connection proves that it lives
+AGAIN_S: Final = 0.5
 CLOSE_WITHIN_S: Final = 5.0
 _NOT_MIGRATED: Final = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)
 _QUERIES: Final = database.load_queries(Path(__file__).with_name("queries.sql"))
@@ -159,12 +159,8 @@ class Store:
             connection.terminate()
 
     async def _fetch(self, query: str, *arguments: Any) -> Sequence[asyncpg.Record]:
-        async with _translated():
-            try:
-                rows: Sequence[asyncpg.Record] = await self._pool.fetch(_QUERIES[query], *arguments)
-            except asyncpg.ReadOnlySQLTransactionError:
-                await self._pool.expire_connections()  # a failover: the next ones reach the new primary
-                raise
+        async with _translated(), database.connected(self._pool) as connection:
+            rows: Sequence[asyncpg.Record] = await connection.fetch(_QUERIES[query], *arguments)
             return rows
 
 

@@ -10,14 +10,18 @@ import asyncpg
 import stamina
 import structlog
 
+from schema.service.readiness import Readiness
+
 log = structlog.get_logger(__name__)
 
-CONNECT_TIMEOUT_S: Final = 10
-COMMAND_TIMEOUT_S: Final = 30  # a batch takes milliseconds: what takes this long hangs
+# A batch takes milliseconds, what takes this long hangs. All of it together leaves a link that fell silent within 15 s.
+CONNECT_TIMEOUT_S: Final = 5
+COMMAND_TIMEOUT_S: Final = 8
+AGAIN_S_MAX: Final = 1.0
 SERVER_SETTINGS: Final = {
-    "statement_timeout": "30s",
-    "lock_timeout": "10s",
-    "idle_in_transaction_session_timeout": "15s",  # a stopped process lets go of its locks
+    "statement_timeout": "8s",
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "10s",  # a stopped process, or one that is cut off, lets go of its locks
 }
 
 # What a restart, a failover or a busy moment brings: try again, nothing is lost. Everything else is a bug.
@@ -51,31 +55,63 @@ async def open_pool(url: str, *, connections_max: int, application_name: str) ->
     raise AssertionError("retrying() never gives up")
 
 
-def retrying(what: str) -> AsyncIterator[stamina.Attempt]:
-    """Attempts until one works: jittered, at most 5 s apart, each logged. `async for attempt in …: with attempt: …`."""
+def retrying(what: str, readiness: Readiness | None = None) -> AsyncIterator[stamina.Attempt]:
+    """Attempts until one works, jittered, about a second apart. `async for attempt in …: with attempt: …`.
+
+    Each is logged, and said to `readiness`; that the database is up again is for the caller to say.
+    """
 
     def is_transient(error: Exception) -> bool:
         if not isinstance(error, TRANSIENT):
             return False
-        log.warning("database is away, trying again", task=what, error=f"{type(error).__name__}: {error}"[:300])
+        said = f"{type(error).__name__}: {error}"[:300]
+        log.warning("database is away, trying again", task=what, error=said)
+        if readiness is not None:
+            readiness.down("database", said)
         return True
 
     return aiter(
         stamina.retry_context(
-            on=is_transient, attempts=None, timeout=None, wait_initial=0.1, wait_max=5, wait_jitter=0.5
+            on=is_transient, attempts=None, timeout=None, wait_initial=0.1, wait_max=AGAIN_S_MAX, wait_jitter=0.2
         )
     )
 
 
 @contextlib.asynccontextmanager
-async def transaction(pool: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]:
-    """A connection inside a transaction. On a read-only server every pooled connection is given up."""
+async def connected(pool: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of the pool.
+
+    One that fell silent is closed at once, for its rollback and its cancellation would wait in vain once more; and all
+    others are given up, too: they led over the same link, or to a server that is read-only now.
+    """
     try:
-        async with pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection, connection.transaction():
-            yield connection
-    except asyncpg.ReadOnlySQLTransactionError:
+        async with pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection:
+            try:
+                yield connection
+            except TimeoutError:
+                connection.terminate()
+                raise
+    except (TimeoutError, asyncpg.ReadOnlySQLTransactionError):
         await pool.expire_connections()
         raise
+
+
+@contextlib.asynccontextmanager
+async def transaction(pool: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]:
+    """A connection inside a transaction."""
+    async with connected(pool) as connection:
+        begun = connection.transaction()
+        await begun.start()
+        try:
+            yield connection
+        except TimeoutError:
+            raise  # the connection will be closed, and the server rolls back
+        except BaseException:
+            if not connection.is_closed():
+                await begun.rollback()
+            raise
+        else:
+            await begun.commit()
 
 
 def load_queries(path: Path) -> dict[str, str]:

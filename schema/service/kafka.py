@@ -19,7 +19,9 @@ log = structlog.get_logger(__name__)
 
 MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024  # a fact after a long outage carries every movement: about 270 bytes each
 BATCH_BYTES_MAX: Final = MESSAGE_BYTES_MAX + 64 * 1024  # with the batch's header and what lz4 adds to dense bytes
-REQUEST_TIMEOUT_MS: Final = 10_000
+REQUEST_TIMEOUT_MS: Final = 6_000  # a link that fell silent is left after this long, and working again within 15 s
+START_WITHIN_S: Final = 10.0
+FETCH_BYTES: Final = 256 * 1024  # a larger batch comes alone; much more would not arrive in time over a slow link
 _LINGER_BATCH_BYTES: Final = 128 * 1024  # 64,000 records/s where aiokafka's own 16 KiB give 25,000
 _FETCH_WAIT_MS: Final = 50  # the embedded broker sits a fetch out even when a record comes; a real one answers at once
 _ABANDON_STEP_S: Final = 0.5
@@ -81,8 +83,8 @@ def consumer(
     defaults = {
         "enable_auto_commit": False,
         "auto_offset_reset": "earliest",
-        "max_partition_fetch_bytes": MESSAGE_BYTES_MAX,
-        "fetch_max_bytes": 4 * MESSAGE_BYTES_MAX,
+        "max_partition_fetch_bytes": FETCH_BYTES,
+        "fetch_max_bytes": 2 * FETCH_BYTES,
         "fetch_max_wait_ms": _FETCH_WAIT_MS,
     }
     return AIOKafkaConsumer(
@@ -148,6 +150,18 @@ async def _abandon(producer: AIOKafkaProducer) -> None:
     while sender is not None and not sender.done():
         await asyncio.wait([sender], timeout=_ABANDON_STEP_S)
         sender.cancel()  # it waits for news of a cluster that it will never hear
+
+
+async def start_producer(producer: AIOKafkaProducer) -> None:
+    """Connect, within START_WITHIN_S. TimeoutError or a KafkaError: stop() it, and make another."""
+    starting = asyncio.ensure_future(producer.start())
+    try:
+        async with asyncio.timeout(START_WITHIN_S):
+            await asyncio.shield(starting)
+    except BaseException:
+        await asyncio.wait([starting], timeout=_ABANDON_STEP_S)  # cut off in the middle it leaves connections open
+        starting.cancel()
+        raise
 
 
 async def stop_consumer(consumer: AIOKafkaConsumer, *, deadline_s: float) -> None:

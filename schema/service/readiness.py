@@ -17,21 +17,22 @@ class Readiness:
 
     def __init__(self) -> None:
         self._down: dict[str, str] = {}
-        self._said_at_s: dict[str, float] = {}
+        self._said: dict[str, tuple[str, float]] = {}
         self._watchers: list[Callable[[], Mapping[str, str]]] = []
 
     def down(self, part: str, reason: str) -> None:
         reason = reason[:REASON_CHARACTERS_MAX]
         now_s = time.monotonic()
-        if reason != self._down.get(part) and now_s - self._said_at_s.get(part, -SAY_AGAIN_S) >= SAY_AGAIN_S:
+        said, said_at_s = self._said.get(part, ("", -SAY_AGAIN_S))
+        if reason != said and now_s - said_at_s >= SAY_AGAIN_S:
             log.warning("a part is down", part=part, reason=reason)
-            self._said_at_s[part] = now_s
+            self._said[part] = reason, now_s
         self._down[part] = reason
 
     def up(self, part: str) -> None:
         if self._down.pop(part, None) is not None:
             log.info("a part is up again", part=part)
-            self._said_at_s.pop(part, None)
+            self._said.pop(part, None)
 
     def watch(self, watcher: Callable[[], Mapping[str, str]]) -> None:
         """Ask this, too, whenever somebody asks: for what is only seen by looking at a clock."""
