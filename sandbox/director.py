@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from sandbox import latency, ledger_book
+from sandbox import latency, ledger_book, rest
 from sandbox.children import ChildFailed
 from sandbox.latency import Latency
 from sandbox.ledger_book import Sums
@@ -17,7 +17,6 @@ from schema.stellar import parse_stroops
 POLL_S: Final = 0.25
 BASELINES_TIMEOUT_S: Final = 120.0
 REST_TIMEOUT_S: Final = 300.0
-REST_ROUNDS: Final = 4  # so many looks in a row at which nothing moved
 KILLED_FOR_S_MAX: Final = 2.0
 RESTART_DELAY_S: Final = 0.5
 CRASHES_MAX: Final = 5
@@ -34,8 +33,6 @@ class Ending:
     seconds: float
     rested: bool
 
-
-_VERSIONS: Final = "select public_key, balance_ledger from stellar_wallets where id = any($1::uuid[])"
 
 Step = Callable[[str], None]
 
@@ -90,18 +87,18 @@ class Director:
 
     async def _act(self) -> bool:
         self.phase = "reading the baselines"
-        if not await self._until(self._has_baselines, BASELINES_TIMEOUT_S):
+        if not await self._until(lambda: rest.has_baselines(self._stage), BASELINES_TIMEOUT_S):
             raise ChildFailed(f"no baselines yet; the stream's last words:\n{self._last_words('stream')}")
         self.phase = "running"
         await self._replay()
         await self._traffic()
         self.phase = "coming to rest"
-        rest = 0
+        quiet_looks = 0
 
         async def at_rest() -> bool:
-            nonlocal rest
-            rest = rest + 1 if await self._nothing_moves() else 0
-            return rest >= REST_ROUNDS
+            nonlocal quiet_looks
+            quiet_looks = quiet_looks + 1 if await rest.nothing_moves(self._stage) else 0
+            return quiet_looks >= rest.QUIET_LOOKS
 
         if not self._stage.options.simulates_chain:
             return True
@@ -162,31 +159,6 @@ class Director:
                         raise ChildFailed(f"{child.name} keeps ending by itself:\n{child.last_words()}")
                     self._say(f"{child.name} ended by itself, starting it again")
                     await child.start()
-
-    async def _has_baselines(self) -> bool:
-        missing = await self._stage.pool.fetchval(
-            "select count(*) from stellar_wallets where previous_usdc_balance is null and id = any($1::uuid[])",
-            list(self._stage.wallets),
-        )
-        return bool(missing == 0)
-
-    async def _nothing_moves(self) -> bool:
-        """Every wallet's stored version is the chain's, no command is open, nobody waits to be due."""
-        pool, wallets = self._stage.pool, list(self._stage.wallets)
-        waiting = await pool.fetchval(
-            "select (select count(*) from deposit_commands where status in ('pending', 'published'))"
-            " + (select count(*) from stellar_wallets where due_at is not null and id = any($1::uuid[]))"
-            " + (select count(*) from read_requests where done_at is null)",
-            wallets,
-        )
-        if waiting:
-            return False
-        rows = await pool.fetch(_VERSIONS, wallets)
-        for row in rows:
-            history = await self._stage.ask_chain(f"accounts/{row['public_key']}/history?asset={self._stage.asset}")
-            if (history["last_modified_ledger"] or 0) > (row["balance_ledger"] or 0):
-                return False
-        return True
 
     async def _until(self, condition: Callable[[], Awaitable[bool]], timeout_s: float) -> bool:
         deadline = time.monotonic() + timeout_s

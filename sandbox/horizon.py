@@ -1,6 +1,7 @@
 """A Horizon with the true wire format over the simulated chain: in this process, or as `python -m sandbox.horizon`."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from types import TracebackType
@@ -128,8 +129,11 @@ class Horizon:
         response.headers.update(self._instance.budget.headers())
         if fault is not None and fault.after_effect:
             return _instead(fault)
-        if fault is not None and fault.cut_after_bytes is not None and isinstance(response, web.Response):
-            return await _cut(request, response, fault.cut_after_bytes)
+        if fault is not None and isinstance(response, web.Response):
+            if fault.cut_after_bytes is not None:
+                return await _cut(request, response, fault.cut_after_bytes, chunked=fault.chunked)
+            if fault.byte_s:
+                return await _drip(request, response, fault.byte_s)
         return response
 
 
@@ -137,16 +141,34 @@ def _instead(fault: Fault) -> web.Response:
     return web.Response(status=fault.status, body=fault.body, headers={"Content-Type": CONTENT_TYPE, **fault.headers})
 
 
-async def _cut(request: web.Request, whole: web.Response, bytes_sent: int) -> web.StreamResponse:
-    """Announce the whole body, send a part of it, and hang up."""
-    body = whole.body if isinstance(whole.body, bytes) else b""
-    response = web.StreamResponse(status=whole.status, headers={"Content-Type": whole.headers["Content-Type"]})
-    response.content_length = len(body)
+async def _cut(request: web.Request, whole: web.Response, bytes_sent: int, *, chunked: bool) -> web.StreamResponse:
+    """Announce the whole body, or no length, send a part of it, and hang up."""
+    body, response = _begin(whole)
+    if not chunked:
+        response.content_length = len(body)
     await response.prepare(request)
     await response.write(body[:bytes_sent])
     if request.transport is not None:
         request.transport.close()
     return response
+
+
+async def _drip(request: web.Request, whole: web.Response, byte_s: float) -> web.StreamResponse:
+    """Send the body byte by byte."""
+    body, response = _begin(whole)
+    response.content_length = len(body)
+    await response.prepare(request)
+    with contextlib.suppress(ConnectionError):  # the client has had enough
+        for byte in body:
+            await response.write(bytes([byte]))
+            await asyncio.sleep(byte_s)
+    return response
+
+
+def _begin(whole: web.Response) -> tuple[bytes, web.StreamResponse]:
+    body = whole.body if isinstance(whole.body, bytes) else b""
+    headers = {name: value for name, value in whole.headers.items() if name != "Content-Length"}
+    return body, web.StreamResponse(status=whole.status, headers=headers)
 
 
 if __name__ == "__main__":

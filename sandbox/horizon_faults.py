@@ -8,25 +8,35 @@ from typing import Any
 
 @dataclass(slots=True, kw_only=True)
 class Fault:
-    """One kind of trouble for the next `times` requests that match, after letting `skip` of them through.
+    """One kind of trouble for the next `times` requests that match, after letting `skip` of them through; with `every`
+    only for each so-manieth of them, as for one replica of several.
 
     `status` answers so instead (with `body` and `headers`; an unknown outcome is `after_effect`, which does the work
-    first). `delay_s` waits before. `cut_after_bytes` breaks the connection inside the body. `lag_ledgers` answers as a
-    replica that is behind. `stream_error` ends a stream with an `event: error` at the next ledger.
+    first). `delay_s` waits before. `cut_after_bytes` breaks the connection inside the body, whose length was told
+    before, or was not: `chunked`. `byte_s` lets the body drip. `lag_ledgers` answers as a replica that is behind.
+    `records` puts a page's records in disorder: see `horizon_pages.disorder`. `stream_error` ends a stream with an
+    `event: error` at the next ledger, `stream` makes it say "close" at once, or nothing but "hello", once ("mute") or
+    for ever ("greet").
     """
 
     path_prefix: str = "/"
     method: str = "GET"
     times: int = 1
     skip: int = 0
+    every: int = 1
     status: int = 0
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     delay_s: float = 0.0
     cut_after_bytes: int | None = None
+    chunked: bool = False
+    byte_s: float = 0.0
     lag_ledgers: int = 0
+    records: str = ""
     stream_error: str = ""
+    stream: str = ""
     after_effect: bool = False
+    asked: int = 0  # how many requests matched so far, whether it struck them or not
 
     @classmethod
     def parse(cls, fields: dict[str, Any]) -> "Fault":
@@ -51,9 +61,12 @@ class Faults:
         for fault in self._waiting:
             if method != fault.method or not path.startswith(fault.path_prefix):
                 continue
+            fault.asked += 1
             if fault.skip:
                 fault.skip -= 1
                 return None
+            if fault.asked % fault.every:
+                continue
             fault.times -= 1
             if fault.times <= 0:
                 self._waiting.remove(fault)

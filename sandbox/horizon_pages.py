@@ -1,9 +1,9 @@
 """Pages: their parameters read as Horizon reads them, their bytes put together."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import urlencode
 
 from sandbox.chain_history import EFFECT_NUMBER_MAX, Span
@@ -11,6 +11,7 @@ from sandbox.horizon_problems import bad_request, before_history
 
 LIMIT_DEFAULT: Final = 10
 LIMIT_MAX: Final = 200
+T = TypeVar("T")
 _CURSOR = re.compile(r"([0-9]{1,19})(?:-([0-9]{1,19}))?", re.ASCII)
 
 
@@ -111,3 +112,16 @@ def assemble(
             b"]}}",
         )
     )
+
+
+def disorder(records: list[T], kind: str) -> list[T]:
+    """The records as no Horizon gives them: "doubled" has each twice, "twice" the page twice, and so on."""
+    disorders: dict[str, Callable[[], list[T]]] = {
+        "": lambda: records,
+        "doubled": lambda: [record for record in records for _ in range(2)],
+        "twice": lambda: records + records,
+        "backwards": lambda: records[::-1],
+        "last first": lambda: records[-1:] + records[:-1],
+        "evens first": lambda: records[::2] + records[1::2],
+    }
+    return disorders[kind]()

@@ -14,6 +14,7 @@ from sandbox.horizon_problems import Problem, rate_limit_exceeded
 
 HELLO: Final = b'retry: 1000\nevent: open\ndata: "hello"\n\n'
 BYEBYE: Final = b'retry: 10\nevent: close\ndata: "byebye"\n\n'
+GREET_S: Final = 0.2
 HEADERS: Final = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-cache",
@@ -46,6 +47,9 @@ async def serve(
     ends_at = loop.time() + instance.options.stream_s
     try:
         await wire.send(HELLO)
+        if fault is not None and fault.stream:
+            await _idle(wire, fault, ends_at)
+            return response
         sent = 0
         while True:
             await wire.send(b"".join(record_event(token, record) for token, record in events))
@@ -68,6 +72,16 @@ async def serve(
     except ConnectionError:
         pass  # the client went away, or a fault cut the line
     return response
+
+
+async def _idle(wire: "_Wire", fault: Fault, ends_at: float) -> None:
+    """A stream that tells of no payment."""
+    loop = asyncio.get_running_loop()
+    while fault.stream != "close" and loop.time() < ends_at:
+        await asyncio.sleep(GREET_S)
+        if fault.stream == "greet":
+            await wire.send(HELLO)
+    await wire.send(BYEBYE)
 
 
 def _trouble(instance: Instance, fault: Fault | None) -> str:

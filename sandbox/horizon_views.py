@@ -157,7 +157,8 @@ class Views:
         query = self._page_query(request, latest_ledger=self._instance.header_behind(_lag(request)).sequence)
         if "text/event-stream" in request.headers.get("Accept", ""):
             return await horizon_sse.serve(request, self._instance, query, fetch, request[FAULT])
-        found = fetch(query)
+        fault = request[FAULT]
+        found = horizon_pages.disorder(fetch(query), fault.records if fault else "")
         body = horizon_pages.assemble(
             [record for _, record in found],
             query,
