@@ -18,7 +18,7 @@ from typing import Final
 import structlog
 
 from producers.facts import Facts, Told, Verdict
-from producers.history import ACCOUNTS_ORIGIN, Position, Reading, dead_letter
+from producers.history import ACCOUNTS_ORIGIN, Position, Reading, dead_letter, ledgers
 from producers.marks import mark_published
 from producers.parts import Pace, Parts
 from producers.reader import Reader, Sighting
@@ -32,11 +32,13 @@ from schema.stellar import Ledger, Malformed
 log = structlog.get_logger(__name__)
 
 ROUND_S: Final = 5.0  # how long one cycle drains, and how long it reads, before the rest has its turn
-CHECK_S: Final = 300.0  # how often the source's ledgers are compared with the cursor
+CHECK_S: Final = 60.0  # how often the source's ledgers are compared with the cursor
 AGAIN_S: Final = 0.25
-AGAIN_S_MAX: Final = 15.0
+AGAIN_S_MAX: Final = 5.0
+WAIT_S_MIN: Final = 5.0  # a wait that the source ends sooner is not begun again at once
+AWAY_S_MAX: Final = 1.0  # for the database: it is ours, and nobody counts the questions
 STUCK_S_MAX: Final = 5.0
-OVERDUE_S_MIN: Final = 120.0
+OVERDUE_S_MIN: Final = 30.0
 
 
 class Stream:
@@ -103,10 +105,10 @@ class Stream:
         while True:
             try:
                 saved = await self._parts.store.cursor(self._name)
-                history = await self._parts.source.history()
+                history = await ledgers(self._parts.source, saved.position if saved else None)
             except (Unavailable, Away) as error:
                 self._readiness.down("start", f"{type(error).__name__}: {error}")
-                again_s = await _pause(again_s)
+                again_s = await _pause(again_s, error)
                 continue
             self._readiness.up("start")
             self._saved = saved.position if saved else None
@@ -128,7 +130,7 @@ class Stream:
                 again_s = min(2 * again_s, STUCK_S_MAX) if progress is _Progress.STUCK else AGAIN_S
             except (Unavailable, Away) as error:
                 self._readiness.down("cycle", f"{type(error).__name__}: {error}")
-                again_s = await _pause(again_s)
+                again_s = await _pause(again_s, error)
 
     async def _cycle(self, *, gap: bool) -> "_Progress":
         await self._check_history()
@@ -151,7 +153,7 @@ class Stream:
     async def _check_history(self) -> None:
         if _now_s() - self._checked_at_s < CHECK_S:
             return
-        history = await self._parts.source.history()
+        history = await ledgers(self._parts.source, self._reading.position)
         check_network(history, self._parts.network)
         check_position(history, self._reading.position)
         self._checked_at_s = _now_s()
@@ -242,13 +244,14 @@ class Stream:
         again_s, woken_at = AGAIN_S, None
         while True:
             await self._is_resting.wait()
-            cursor = self._reading.position.cursor
+            cursor, began_s = self._reading.position.cursor, _now_s()
             try:
                 is_there = await self._parts.source.payment_after(cursor)
             except Unavailable:
                 is_there = None
             if not is_there or cursor == woken_at:  # no hurry: it failed, it ended, or the pages do not show it yet
-                again_s = await _pause(AGAIN_S if is_there is False else again_s)
+                is_calm = is_there is False and _now_s() - began_s >= WAIT_S_MIN
+                again_s = await _pause(AGAIN_S if is_calm else again_s)
             else:
                 again_s = AGAIN_S
             if is_there:
@@ -285,10 +288,11 @@ def _now_s() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def _pause(again_s: float) -> float:
+async def _pause(again_s: float, error: Unavailable | Away | None = None) -> float:
     """Wait about this long; the next wait."""
-    await asyncio.sleep(again_s * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
-    return min(2 * again_s, AGAIN_S_MAX)
+    longest_s = AWAY_S_MAX if isinstance(error, Away) else AGAIN_S_MAX
+    await asyncio.sleep(min(again_s, longest_s) * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
+    return min(2 * again_s, longest_s)
 
 
 def _first(group: BaseExceptionGroup[Fatal]) -> Fatal:
