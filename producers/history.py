@@ -18,7 +18,7 @@ import structlog
 
 from producers import payments
 from producers.metrics import Metrics
-from producers.source import Page, Source, Unavailable
+from producers.source import History, Page, Source, Unavailable
 from producers.wallets import Wallets
 from schema.identity import NAMESPACE
 from schema.stellar import Asset, Cursor, Ledger, Malformed, Network, cursor_after_ledger
@@ -27,6 +27,9 @@ log = structlog.get_logger(__name__)
 
 PAYMENTS_ORIGIN: Final = "horizon:payments"  # where a dead letter comes from, in the column for topics
 ACCOUNTS_ORIGIN: Final = "horizon:accounts"
+REPLICA_LAG_LEDGERS: Final = 120  # some ten minutes: less is a replica that is behind, more may be a reset network
+LAGGING_ASKED_MAX: Final = 8
+LAGGING_WAIT_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +209,19 @@ class Reading:
         self._metrics.refused.inc()
         self._wallets.doubt(payments.accounts_named(record), ledger)
         log.warning("record refused", cursor=letter.key.decode(), reason=letter.reason, detail=letter.detail)
+
+
+async def ledgers(source: Source, position: Position | None) -> History:
+    """The ledgers there are. Before the newest is believed to be far behind our position, it is asked for again for a
+    few seconds: one replica of several may be, after a reset all are.
+    """
+    history = await source.history()
+    for _ in range(LAGGING_ASKED_MAX):
+        if position is None or position.ledger <= history.latest + REPLICA_LAG_LEDGERS:
+            break
+        await asyncio.sleep(LAGGING_WAIT_S)
+        history = await source.history()
+    return history
 
 
 def last_in_order(page: Page) -> Ledger:

@@ -1,13 +1,10 @@
 """Where a stream begins, decided from what the source has, what was saved, and what the operator said. Pure."""
 
 from dataclasses import dataclass
-from typing import Final
 
-from producers.history import Position, SavedCursor
+from producers.history import REPLICA_LAG_LEDGERS, Position, SavedCursor
 from producers.source import Fatal, History
 from schema.stellar import Ledger, Network, cursor_after_ledger
-
-REPLICA_LAG_LEDGERS: Final = 120  # some ten minutes: less is a replica that is behind, more a network that was reset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -127,14 +127,19 @@ class Horizon:
         if response.prepared:
             return response
         response.headers.update(self._instance.budget.headers())
-        if fault is not None and fault.after_effect:
-            return _instead(fault)
-        if fault is not None and isinstance(response, web.Response):
-            if fault.cut_after_bytes is not None:
-                return await _cut(request, response, fault.cut_after_bytes, chunked=fault.chunked)
-            if fault.byte_s:
-                return await _drip(request, response, fault.byte_s)
-        return response
+        return response if fault is None else await _spoilt(request, response, fault)
+
+
+async def _spoilt(request: web.Request, response: web.StreamResponse, fault: Fault) -> web.StreamResponse:
+    """The answer as the fault lets it through."""
+    if fault.after_effect:
+        return _instead(fault)
+    if isinstance(response, web.Response):
+        if fault.cut_after_bytes is not None:
+            return await _cut(request, response, fault.cut_after_bytes, chunked=fault.chunked)
+        if fault.byte_s:
+            return await _drip(request, response, fault.byte_s)
+    return response
 
 
 def _instead(fault: Fault) -> web.Response:

@@ -86,12 +86,22 @@ async def serving(*answers: Answer) -> AsyncIterator[Script]:
         await script.close()
 
 
+class Hasty(Budget):
+    """A budget that waits for nobody."""
+
+    def pause(self, seconds: float) -> None:
+        assert seconds >= 0
+
+
 @asynccontextmanager
-async def client(url: str, *, silence_s_max: float = 70.0) -> AsyncIterator[tuple[Horizon, Readiness]]:
+async def client(
+    url: str, *, silence_s_max: float = 70.0, hasty: bool = False
+) -> AsyncIterator[tuple[Horizon, Readiness]]:
     """The real client, without a limit."""
     readiness = Readiness()
+    budget = (Hasty if hasty else Budget)(0)
     async with open_session() as session:
-        horizon = Horizon(session, url, budget=Budget(0), readiness=readiness, silence_s_max=silence_s_max)
+        horizon = Horizon(session, url, budget=budget, readiness=readiness, silence_s_max=silence_s_max)
         yield horizon, readiness
 
 

@@ -3,9 +3,9 @@
 import pytest
 
 from producers.facts import Verdict, judge
-from producers.history import Position, SavedCursor
+from producers.history import REPLICA_LAG_LEDGERS, Position, SavedCursor
 from producers.source import Fatal, History, State
-from producers.start import REPLICA_LAG_LEDGERS, Wish, begin
+from producers.start import Wish, begin
 from producers.wallets import Stored, Wallet
 from schema.stellar import Cursor, Ledger, Network, Stroops, cursor_after_ledger
 from tests.unit.producers.records import ALICE
