@@ -21,7 +21,14 @@ async def read(account_ids: Sequence[AccountId], parts: Parts) -> list[Mapping[s
     the stored version. Unavailable or Away when it could not be done: nothing is lost, run it again.
     """
     check_network(await parts.source.history(), parts.network)
-    reader = Reader(parts.source, asset=parts.asset, metrics=parts.metrics, clock=parts.clock, wake=asyncio.Event())
+    reader = Reader(
+        parts.source,
+        asset=parts.asset,
+        metrics=parts.metrics,
+        clock=parts.clock,
+        wake=asyncio.Event(),
+        faults_max=0,
+    )
     facts = Facts(parts.source, parts.store, network=parts.network, asset=parts.asset, metrics=parts.metrics)
     asked = Touch(at_least=Ledger(1), snapshot_type=SnapshotType.MANUAL, drain=0, first_sight=True)
     sightings = await reader.read([(account_id, asked) for account_id in account_ids], seconds=READ_WITHIN_S)

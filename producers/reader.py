@@ -27,6 +27,7 @@ LAGGING_WAIT_S: Final = 0.1
 FAILED_WAIT_S: Final = 0.25
 FAILED_WAIT_S_MAX: Final = 15.0
 LAGGING_WAIT_S_MAX: Final = 1.5
+FAULTS_MAX: Final = 4  # some eight seconds: what makes no sense once may come from one broken replica of several
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,7 @@ class Reader:
         clock: Callable[[], datetime],
         wake: asyncio.Event,
         reads_at_once: int = READS_AT_ONCE,
+        faults_max: int = FAULTS_MAX,
     ) -> None:
         self._source = source
         self._asset = asset
@@ -59,6 +61,7 @@ class Reader:
         self._clock = clock
         self._wake = wake
         self._reads_at_once = reads_at_once
+        self._faults_max = faults_max
         self._in_flight: dict[AccountId, asyncio.Task[Sighting | None]] = {}
         self._failures: dict[AccountId, tuple[int, float]] = {}  # how many in a row, and until when it is left alone
 
@@ -103,11 +106,11 @@ class Reader:
                 continue
             del self._in_flight[account_id]
             sighting = task.result()
-            if sighting is not None:
+            failures = self._failures.get(account_id, (0, 0.0))[0] + 1
+            if sighting is not None and (sighting.fault is None or failures > self._faults_max):
                 self._failures.pop(account_id, None)
                 found.append(sighting)
                 continue
-            failures = self._failures.get(account_id, (0, 0.0))[0] + 1
             wait_s = min(FAILED_WAIT_S * 2 ** min(failures, 10), FAILED_WAIT_S_MAX)
             self._failures[account_id] = (failures, asyncio.get_running_loop().time() + wait_s)
         return found
@@ -123,6 +126,7 @@ class Reader:
             log.warning("wallet not read", account_id=account_id, reason=str(unavailable)[:300])
             return None
         except Malformed as malformed:
+            log.warning("a wallet's state makes no sense", account_id=account_id, reason=str(malformed)[:300])
             fault = malformed
         if state is None and fault is None:
             return None

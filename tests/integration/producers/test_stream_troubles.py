@@ -109,7 +109,9 @@ async def test_a_record_that_cannot_be_read_is_a_dead_letter(scene: Scene) -> No
 
 
 async def test_a_state_that_makes_no_sense_is_a_dead_letter(scene: Scene) -> None:
-    """An account page with an impossible balance is refused with its place; the next payment tries again."""
+    """An account page with an impossible balance, again and again, is refused with its place; the next payment tries
+    again.
+    """
     await scene.add_wallet(0)
     account, asset = scene.account(0), scene.people.asset
     async with scene.stream():
@@ -118,11 +120,13 @@ async def test_a_state_that_makes_no_sense_is_a_dead_letter(scene: Scene) -> Non
         line = {"asset_type": asset.horizon_type, "asset_code": asset.code, "asset_issuer": asset.issuer}
         body = {"account_id": account, "balances": [{**line, "balance": "150.00000001", "last_modified_ledger": 3}]}
         latest = {"Latest-Ledger": str(scene.chain.latest.sequence + 1)}
-        scene.horizon.faults.add(Fault(path_prefix="/accounts/", status=200, body=orjson.dumps(body), headers=latest))
+        bent = Fault(path_prefix="/accounts/", status=200, body=orjson.dumps(body), headers=latest, times=1_000)
+        scene.horizon.faults.add(bent)
         scene.close()
         await until_true(
             lambda: scene.connection.fetchval("select reason from public.dead_letters"), what="a dead letter"
         )
+        scene.horizon.faults.clear()
         scene.pay(0, 1)
         scene.close()
         fact = await scene.until_told(0, units=151)

@@ -4,11 +4,11 @@ import asyncio
 from datetime import UTC, datetime
 
 from producers.metrics import Metrics
-from producers.reader import Reader
+from producers.reader import FAULTS_MAX, Reader, Sighting
 from producers.source import History, Page, State, Unavailable
 from producers.wallets import Touch
 from schema.balance_event import SnapshotType
-from schema.stellar import AccountId, Asset, Cursor, Ledger, Stroops
+from schema.stellar import AccountId, Asset, Cursor, Ledger, Malformed, Stroops
 from tests.people import account_id
 from tests.unit.producers.records import ASSET
 from tests.waiting import until
@@ -25,6 +25,7 @@ class States:
         self.freed = asyncio.Event()
         self.failing: set[AccountId] = set()
         self.lags: dict[AccountId, int] = {}
+        self.faults: dict[AccountId, int] = {}
         self.most_at_once = 0
         self._now = 0
 
@@ -40,6 +41,9 @@ class States:
             self._now -= 1
         if account_id in self.failing:
             raise Unavailable("not now")
+        if self.faults.get(account_id, 0) > 0:
+            self.faults[account_id] -= 1
+            raise Malformed({}, expected=account_id, field="account_id")
         lag = self.lags.get(account_id, 0)
         self.lags[account_id] = max(0, lag - 1)
         observed = Ledger(LEDGER - lag)
@@ -143,3 +147,20 @@ async def test_a_failed_read_is_left_alone_for_a_while() -> None:
     states.failing.clear()
     assert len(await reader.read(wallets, seconds=30)) == 1
     await until(lambda: reader.read(wallets[:1], seconds=30), "it is read after all")
+
+
+async def test_a_state_that_makes_no_sense_once_is_read_again() -> None:
+    """Nonsense is refused only when nothing else comes for a while: one broken replica drops no wallet."""
+    states = States()
+    reader, _ = reader_of(states)
+    wallets = due(2)
+    states.faults = {wallets[0][0]: 2, wallets[1][0]: 1_000}
+
+    async def found(number: int) -> list[Sighting]:
+        return await reader.read(wallets[number : number + 1], seconds=30)
+
+    (state,) = await until(lambda: found(0), "it is read after all")
+    assert (state.fault, state.state is None) == (None, False)
+    (refused,) = await until(lambda: found(1), "it is refused")
+    assert refused.fault is not None
+    assert states.faults[wallets[1][0]] == 1_000 - FAULTS_MAX - 1
