@@ -12,6 +12,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import pairwise
 from typing import Final
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from sandbox.ledger_evidence import (
     balances_by_ledger,
     bodies_by_id,
     held_at,
+    moves,
     signed_stroops,
     stroops,
     versions,
@@ -97,14 +99,6 @@ def _check_topics(evidence: Evidence, sums: Sums) -> dict[str, list[bytes]]:
         if len({deposit_result.decode(body).status for body in bodies}) > 1:
             sums.discrepancies.append(f"command {each}: reported as {ResultStatus.SUCCEEDED} and as failed")
     return said
-
-
-@dataclass(slots=True)
-class _Moved:
-    received: int = 0
-    excluded: int = 0
-    spent: int = 0
-    deposited: int = 0
 
 
 class _Wallet:
@@ -236,7 +230,7 @@ class _Wallet:
 
     def _check_money(self, deposits: dict[str, int]) -> None:
         """What came in and was to be deposited has been, once; what was not to be is still there."""
-        moved = self._moved(after=self._facts[0]["ledger"], deposits=deposits)
+        moved = moves(self._history, after=self._facts[0]["ledger"], deposits=deposits, vault=self._evidence.vault)
         baseline, balance = stroops(self._facts[0]["usdc_balance"]), parse_stroops(self._history["balance"] or "0")
         doubtful = self._doubtful()
         qualifying = max(self._evidence.minimum_stroops, 1)
@@ -269,34 +263,17 @@ class _Wallet:
 
     def _doubtful(self) -> int:
         """Increases that may have been protected because the fact did not say of all of them where they came from."""
-        least_known: dict[int, bool] = {}
-        since = {row["ledger"]: before["ledger"] for before, row in zip(self._facts, self._facts[1:], strict=False)}
+        unknown: set[int] = set()
+        since = {row["ledger"]: before["ledger"] for before, row in pairwise(self._facts)}
         for epoch in self._evidence.epochs:
+            seen: set[int] = set()
             for event in epoch.events:
-                if event.account_id == self._account_id and event.ledger in since:
-                    known = event.movements is not None and (event.movements_since or 0) <= since[event.ledger]
-                    least_known[event.ledger] = least_known.get(event.ledger, True) and known
-        return sum(
-            max(stroops(row["balance_change"]), 0)
-            for row in self._facts[1:]
-            if not least_known.get(row["ledger"], True)
-        )
-
-    def _moved(self, *, after: int, deposits: dict[str, int]) -> _Moved:
-        moved = _Moved()
-        for change in self._history["changes"]:
-            amount = signed_stroops(change["amount"])
-            if change["ledger"] <= after:
-                continue
-            if change["transaction_hash"] in deposits:
-                moved.deposited -= amount
-            elif amount < 0:
-                moved.spent -= amount
-            elif change["source"] == self._evidence.vault:
-                moved.excluded += amount
-            else:
-                moved.received += amount
-        return moved
+                if event.account_id != self._account_id or event.ledger in seen or event.ledger not in since:
+                    continue  # what says a version again is a duplicate
+                seen.add(event.ledger)
+                if event.movements is None or (event.movements_since or 0) > since[event.ledger]:
+                    unknown.add(event.ledger)
+        return sum(max(stroops(row["balance_change"]), 0) for row in self._facts[1:] if row["ledger"] in unknown)
 
     def _wrong(self, what: str) -> None:
         self._sums.discrepancies.append(f"{self._account_id[:8]}…: {what}")

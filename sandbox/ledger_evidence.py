@@ -1,6 +1,6 @@
 """What the oracle looks at: the chain's own history, everything said on the topics, and the tables as they are."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -142,6 +142,34 @@ async def read_topic(settings: KafkaSettings, topic: str) -> tuple[list[bytes], 
         return [body for partition in partitions for body in bodies[partition]], not any(begins.values())
     finally:
         await kafka.stop_consumer(consumer, deadline_s=STOP_DEADLINE_S)
+
+
+@dataclass(slots=True)
+class Moves:
+    """What came and went, in stroops, by kind."""
+
+    received: int = 0
+    excluded: int = 0
+    spent: int = 0
+    deposited: int = 0
+
+
+def moves(history: Any, *, after: int, deposits: Collection[str], vault: AccountId | None) -> Moves:
+    """A wallet's changes in ledgers after this one; `deposits` are the hashes of those that went to the vault."""
+    found = Moves()
+    for change in history["changes"]:
+        amount = signed_stroops(change["amount"])
+        if change["ledger"] <= after:
+            continue
+        if change["transaction_hash"] in deposits:
+            found.deposited -= amount
+        elif amount < 0:
+            found.spent -= amount
+        elif change["source"] == vault:
+            found.excluded += amount
+        else:
+            found.received += amount
+    return found
 
 
 def bodies_by_id(bodies: Iterable[bytes], identify: Callable[[bytes], str]) -> dict[str, list[bytes]]:

@@ -1,6 +1,7 @@
 """What is tortured: real PostgreSQL and Kafka, the simulated chain, our programs, and a link between any two."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -170,10 +171,17 @@ async def _database(stack: AsyncExitStack, folder: Path, say: Say) -> PostgresSe
     say("PostgreSQL is starting")
     (folder / "database").mkdir(exist_ok=True)
     postgres = PostgresServer(folder / "database", durable=False, settings=_POSTGRES_SETTINGS)
+    stack.callback(_keep_log, postgres, folder)
     stack.push_async_callback(asyncio.to_thread, postgres.remove)
     await asyncio.to_thread(postgres.start)
     await migrate.migrate(postgres.url(), dry_run=False, wait_s=60, say=lambda _: None)
     return postgres
+
+
+def _keep_log(postgres: PostgresServer, folder: Path) -> None:
+    """Its disk is about to go."""
+    if postgres.log.exists():
+        shutil.copyfile(postgres.log, folder / "postgres.log")
 
 
 async def _links(stack: AsyncExitStack, postgres: PostgresServer, horizon_url: str) -> dict[str, Link]:

@@ -82,6 +82,11 @@ class Link:
         for pair in list(self._pairs):
             pair.reset()
 
+    def silence(self) -> None:
+        """Every connection that is open now is half-open from here on, for ever: nothing passes, nothing ends it."""
+        for pair in self._pairs:
+            pair.is_silent = True
+
     async def set_mode(self, mode: Mode) -> None:
         """Change what the link does. Leaving a half-open mode resets the connections that lost bytes in it."""
         before, self.mode = self.mode, mode
@@ -111,6 +116,8 @@ class Link:
 
     async def pass_on(self, pair: "_Pair", chunk: bytes, writer: asyncio.StreamWriter, *, is_answer: bool) -> None:
         """Write a chunk to its destination as the mode has it."""
+        if pair.is_silent:
+            return
         if not is_answer and self._speaks_postgres and pair.watch.feed(chunk) and self._lose_next_commit:
             self._lose_next_commit = False
             pair.swallows_answer = True
@@ -157,6 +164,7 @@ class _Pair:
         self.watch = CommitWatch()
         self.has_lost_bytes = False
         self.swallows_answer = False
+        self.is_silent = False
 
     def reset(self) -> None:
         """End both ends at once, as a router that forgot them does."""
@@ -178,6 +186,8 @@ async def _pump_both(link: Link, pair: _Pair, client: asyncio.StreamReader, serv
     ]
     try:
         await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        if pair.is_silent:
+            await asyncio.Event().wait()  # not even an end is heard on the other side
         if link.mode is not Mode.STALLED:
             for writer in (pair.server, pair.client):  # what is still on its way out may leave
                 with contextlib.suppress(OSError):
