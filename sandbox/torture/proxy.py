@@ -64,13 +64,13 @@ class Link:
 
     async def close(self) -> None:
         """End everything."""
-        self.cut()
         if self._server is not None:
             self._server.close()
         self._listener.close()
-        for task in list(self._pairs.values()):
-            task.cancel()
-        await asyncio.gather(*self._pairs.values(), return_exceptions=True)
+        self._flowing.set()
+        while self._pairs:
+            self.cut()
+            await asyncio.wait(list(self._pairs.values()), timeout=CONNECT_TIMEOUT_S)
 
     @property
     def connections(self) -> int:
