@@ -29,6 +29,7 @@ TRANSIENT: Final = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,  # the connection was closed under us
+    asyncpg.InternalClientError,  # asyncpg's word for a query after the server's farewell, before it hangs up
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
     asyncpg.OperatorInterventionError,  # shutdown, crash, cancelled by a timeout
