@@ -24,8 +24,8 @@ from schema.stellar import AccountId, Asset, Cursor, Ledger, Malformed
 ATTEMPTS_MAX: Final = 4
 RETRY_WAIT_S_MAX: Final = 3.0
 RETRY_JITTER_S: Final = 0.3
-REQUEST_TIMEOUT: Final = aiohttp.ClientTimeout(total=10, sock_connect=5)  # a silent link: the next attempt by 11 s
-IDLE_S_MAX: Final = 8.0  # shorter than that: when one attempt is given up, what else lay in the pool is too
+REQUEST_TIMEOUT: Final = aiohttp.ClientTimeout(total=8, sock_connect=5)  # a silent link: the next attempt by 9 s
+IDLE_S_MAX: Final = 6.0  # shorter than that: when one attempt is given up, what else lay in the pool is too
 PATIENCE_S: Final = 5.0  # failing for longer than this is said on the readiness page before the attempts are used up
 BODY_BYTES_MAX: Final = 32 * 1024 * 1024  # 200 of the largest contract calls
 CONNECTIONS_MAX: Final = 64  # more than hanging reads can fill: the history is read whatever hangs

@@ -108,7 +108,8 @@ class Horizon:
         if request.path.startswith(CONTROL_PREFIX):
             request[FAULT] = None
             return await handler(request)
-        fault = request[FAULT] = self._instance.faults.take(request.method, request.path)
+        is_stream = "text/event-stream" in request.headers.get("Accept", "")
+        fault = request[FAULT] = self._instance.faults.take(request.method, request.path, is_stream=is_stream)
         if fault is not None and fault.delay_s:
             await asyncio.sleep(fault.delay_s)
         if fault is not None and fault.status and not fault.after_effect:

@@ -9,7 +9,7 @@ from typing import Any
 @dataclass(slots=True, kw_only=True)
 class Fault:
     """One kind of trouble for the next `times` requests that match, after letting `skip` of them through; with `every`
-    only for each so-manieth of them, as for one replica of several.
+    only for each so-manieth of them, as for one replica of several; with `only` for a "page" or a "stream" alone.
 
     `status` answers so instead (with `body` and `headers`; an unknown outcome is `after_effect`, which does the work
     first). `delay_s` waits before. `cut_after_bytes` breaks the connection inside the body, whose length was told
@@ -24,6 +24,7 @@ class Fault:
     times: int = 1
     skip: int = 0
     every: int = 1
+    only: str = ""
     status: int = 0
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
@@ -56,10 +57,11 @@ class Faults:
     def clear(self) -> None:
         self._waiting.clear()
 
-    def take(self, method: str, path: str) -> Fault | None:
+    def take(self, method: str, path: str, *, is_stream: bool = False) -> Fault | None:
         """The fault that this request runs into, if any."""
+        kind = "stream" if is_stream else "page"
         for fault in self._waiting:
-            if method != fault.method or not path.startswith(fault.path_prefix):
+            if method != fault.method or not path.startswith(fault.path_prefix) or fault.only not in ("", kind):
                 continue
             fault.asked += 1
             if fault.skip:

@@ -60,6 +60,7 @@ class Scene:
     topic: str
     consumer: AIOKafkaConsumer
     facts: list[BalanceEvent] = field(default_factory=list)  # as they lie in the topic
+    url: str = ""  # of the Horizon, where the way there is not the direct one
 
     @property
     def chain(self) -> Chain:
@@ -138,7 +139,7 @@ class Scene:
                     asset=self.people.asset,
                     source=Source(
                         session,
-                        self.horizon.url,
+                        self.url or self.horizon.url,
                         budget=Budget(0),
                         readiness=readiness,
                         silence_s_max=silence_s_max,

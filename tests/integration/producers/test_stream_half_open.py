@@ -1,0 +1,126 @@
+"""Links that died without a word, with the real timeouts: payments are told in seconds, or the page says why not."""
+
+import asyncio
+import contextlib
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+from producers.parts import Pace
+from sandbox.horizon_faults import Fault
+from sandbox.torture.proxy import Link, Mode, dial_tcp
+from tests.integration.producers.scene import Scene, until_true
+from tests.integration.producers.truth import Truth
+
+WITHIN_S = 15.0
+
+
+class Forgetful:
+    """A router that forgets its connections: both ends stay open and hear nothing any more; new ones work."""
+
+    def __init__(self, url: str) -> None:
+        self._there = urlsplit(url)
+        self._age = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.url = ""
+
+    def forget(self) -> None:
+        """Everything that is open now is dead."""
+        self._age += 1
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Forgetful"]:
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.url = "http://{}:{}".format(*server.sockets[0].getsockname())
+        try:
+            yield self
+        finally:
+            server.close()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there = await asyncio.open_connection(self._there.hostname, self._there.port)
+        for source, target in ((reader, there[1]), (there[0], writer)):
+            task = asyncio.create_task(self._pump(source, target, age=self._age))
+            self._tasks.add(task)
+
+    async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, age: int) -> None:
+        with contextlib.suppress(OSError):
+            try:
+                while chunk := await source.read(65_536):
+                    if age == self._age:
+                        target.write(chunk)
+                        await target.drain()
+                if age != self._age:
+                    await asyncio.Event().wait()  # dead, not closed
+            finally:
+                target.close()
+
+
+async def test_forgotten_connections_cost_seconds(scene: Scene) -> None:
+    """When every open connection dies without a word, the stream's one and the pooled ones, what is paid next is told
+    within 15 s.
+    """
+    truth = Truth(scene=scene, wallets=3)
+    for wallet in range(3):
+        await scene.add_wallet(wallet)
+    async with Forgetful(scene.horizon.url).running() as router:
+        scene.url = router.url
+        async with scene.stream(pace=Pace()) as running:
+            await scene.until(truth.all_told, what="the baselines")
+            for wallet in range(3):
+                scene.pay(wallet, 5)
+            router.forget()
+            began = time.monotonic()
+            truth.close()
+            await scene.until(truth.all_told, what="told in spite of it")
+            told_s = time.monotonic() - began
+            await until_true(lambda: not running.parts.readiness.reasons(), what="ready", deadline_s=WITHIN_S)
+    sys.stdout.write(f"told {told_s:.1f} s after every connection died\n")
+    assert told_s < WITHIN_S
+    truth.judge(scene.facts, after="forgotten connections")
+
+
+async def test_a_mute_horizon_is_said_within_fifteen_seconds(scene: Scene) -> None:
+    """A Horizon that hears and does not answer is on the page within 15 s; back again, all is told within seconds."""
+    truth = Truth(scene=scene, wallets=1)
+    await scene.add_wallet(0)
+    address = urlsplit(scene.horizon.url)
+    link = Link("horizon", dial_tcp(str(address.hostname), int(address.port or 0)))
+    await link.start()
+    scene.url = f"http://127.0.0.1:{link.port}"
+    try:
+        async with scene.stream(pace=Pace()) as running:
+            await scene.until(truth.all_told, what="the baselines")
+            await link.set_mode(Mode.MUTE)
+            scene.pay(0, 5)
+            truth.close()
+            began = time.monotonic()
+            await scene.request(await scene.connection.fetchval("select id from public.stellar_wallets"))
+            await until_true(running.parts.readiness.reasons, what="the page says so", deadline_s=WITHIN_S)
+            said_s = time.monotonic() - began
+            await link.set_mode(Mode.OPEN)
+            await scene.until(truth.all_told, what="told afterwards")
+            healed_s = time.monotonic() - began - said_s
+            await until_true(lambda: not running.parts.readiness.reasons(), what="ready", deadline_s=WITHIN_S)
+            sys.stdout.write(f"mute: said after {said_s:.1f} s, told {healed_s:.1f} s after it was back\n")
+            assert healed_s < WITHIN_S
+    finally:
+        await link.close()
+    truth.judge(scene.facts, after="a mute Horizon")
+
+
+async def test_a_source_that_ends_every_wait_is_not_hammered(scene: Scene) -> None:
+    """A stream that says goodbye as soon as it is open is asked for less and less, not four times a second."""
+    await scene.add_wallet(0)
+    goodbye = Fault(path_prefix="/payments", only="stream", stream="close", times=1_000)
+    scene.horizon.faults.add(goodbye)
+    async with scene.stream():
+        await scene.until_told(0, units=100)
+        before = goodbye.asked
+        await asyncio.sleep(3)  # what is shown is how often it asks in a time
+        assert goodbye.asked - before <= 4
