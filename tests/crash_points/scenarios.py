@@ -1,0 +1,231 @@
+"""What must go on around a process so that it comes by a point: its pace, its environment, and what is done to it."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import asyncpg
+
+from tests.crash_points.nursery import Life
+from tests.crash_points.scene import SESSION_MS, World
+
+# Every life looks, tries again and gives up sooner than in production, so that a kill takes a moment and not minutes.
+PACE: Final[Mapping[str, float]] = {
+    "producers.stream.CHECK_S": 0.3,
+    "producers.stream.AGAIN_S": 0.05,
+    "producers.stream.AGAIN_S_MAX": 0.3,
+    "producers.stream.STUCK_S_MAX": 0.3,
+    "producers.wallet_feed.REQUESTS_POLL_S": 0.3,
+    "producers.store.ALIVE_S": 0.3,
+    "producers.store.AGAIN_S": 0.1,
+    "producers.reader.LAGGING_WAIT_S": 0.05,
+    "producers.reader.FAILED_WAIT_S_MAX": 0.5,
+    "producers.horizon.RETRY_WAIT_S_MAX": 0.1,
+    "producers.horizon.RETRY_JITTER_S": 0.05,
+    "producers.horizon.PAUSE_S": 0.3,
+    "producers.publisher.AGAIN_S_MAX": 0.2,
+    "producers.publisher.FACTS_AT_ONCE": 2,
+    "consumer.loop.RECONNECT_DELAY_S": 0.1,
+    "consumer.loop.SILENT_AFTER_S": 0.3,
+    "consumer.outbox.FAILED_RETRY_S": 0.1,
+    "consumer.service.MIGRATED_CHECK_S": 0.1,
+    "consumer.waits.DUE_EVERY_S": 0.2,
+    "consumer.waits.EXPIRED_EVERY_S": 0.3,
+    "schema.service.database.AGAIN_S_MAX": 0.2,
+    "schema.service.kafka._ABANDON_STEP_S": 0.1,
+}
+HASTE_S: Final = 0.0005
+APPLICATIONS: Final = {"stream": "producers", "consumer": "stellar-consumer"}
+
+Urge = Callable[[World, Life, str], Coroutine[Any, Any, None]]  # is cancelled when the process has died
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """`urge` is done to the process while it lives; `constants` and `environment` are its own."""
+
+    urge: Urge
+    constants: Mapping[str, float] = field(default_factory=dict)
+    environment: Callable[[World], Mapping[str, str]] = lambda _world: {}
+    prepare: Callable[[World], Awaitable[None]] | None = None  # before it starts
+
+
+async def _nothing(_world: World, _life: Life, _role: str) -> None:
+    """Payments and errands go on: that is enough."""
+
+
+async def _stop(world: World, life: Life, _role: str) -> None:
+    """SIGTERM amid its work."""
+    await asyncio.sleep(world.rng.uniform(0.1, 1.5))
+    life.signal(signal.SIGTERM)
+
+
+async def _stop_at_work(world: World, life: Life, _role: str) -> None:
+    """SIGTERM when it has surely begun."""
+    await asyncio.sleep(world.rng.uniform(1.5, 3.0))
+    life.signal(signal.SIGTERM)
+
+
+async def _lose_connections(world: World, _life: Life, role: str) -> None:
+    """The server ends its connections, again and again."""
+    while True:
+        await asyncio.sleep(world.rng.uniform(0.1, 0.8))
+        await _disconnect(world, role)
+
+
+async def _disconnect(world: World, role: str) -> None:
+    query = (
+        "select count(pg_terminate_backend(pid)) from pg_stat_activity"
+        " where datname = current_database() and pid <> pg_backend_pid()"
+        " and (application_name = $1 or ($1 = 'producers' and application_name = '' and query like any($2::text[])))"
+    )
+    await world.pool.fetchval(query, APPLICATIONS[role], ["LISTEN%", "select 1"])
+
+
+async def _read_only(world: World, _life: Life, role: str) -> None:
+    """New connections can read alone, as on a standby; then all is well again."""
+    name = await world.pool.fetchval("select current_database()")
+    try:
+        while True:
+            await asyncio.sleep(world.rng.uniform(0.2, 1.0))
+            await world.pool.execute(f'alter role postgres in database "{name}" set default_transaction_read_only = on')
+            await _disconnect(world, role)
+            await asyncio.sleep(0.5)
+            await world.pool.execute(f'alter role postgres in database "{name}" reset default_transaction_read_only')
+            await asyncio.sleep(0.5)
+    finally:
+        await asyncio.shield(_writable(world, name))
+
+
+async def _writable(world: World, name: str) -> None:
+    connection = await asyncpg.connect(world.stage.database_url)
+    try:
+        await connection.execute("set default_transaction_read_only = off")
+        await connection.execute(f'alter role postgres in database "{name}" reset default_transaction_read_only')
+        await connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and pid <> pg_backend_pid()"
+        )
+    finally:
+        await connection.close()
+
+
+async def _source_troubles(world: World, _life: Life, _role: str) -> None:
+    """Horizon fails, is busy, or says nonsense; each in turn."""
+    troubles: tuple[dict[str, Any], ...] = (
+        {"path_prefix": "/payments", "status": 503, "times": 2},
+        {"path_prefix": "/payments", "status": 429, "headers": {"Retry-After": "1"}},
+        {"path_prefix": "/payments", "stream_error": "internal error"},
+        {"path_prefix": "/", "status": 200, "body": "nonsense", "times": 8},
+        {"path_prefix": "/accounts/", "status": 503, "times": 8},
+        {"path_prefix": "/accounts/", "lag_ledgers": 5, "times": 4},
+    )
+    while True:
+        for trouble in world.rng.sample(troubles, len(troubles)):
+            await world.add_fault(**trouble)
+            await asyncio.sleep(0.4)
+        await world.stage.http.delete(f"{world.stage.horizon_url}/sandbox/faults")
+
+
+async def _silence_source(world: World) -> None:
+    """Horizon answers nothing of use at all."""
+    await world.add_fault(path_prefix="/", status=200, body="nonsense", times=60)
+
+
+async def _hold_outbox(world: World, _life: Life, _role: str) -> None:
+    """Another relay is at it."""
+    while True:
+        async with world.pool.acquire() as connection, connection.transaction():
+            await connection.fetchval("select pg_advisory_xact_lock(1701011809, hashtext('testnet'))")
+            await asyncio.sleep(0.3)
+        await asyncio.sleep(0.1)
+
+
+async def _stall_batch(world: World, life: Life, _role: str) -> None:
+    """The group forgets it while a batch waits for a lock: it must hand over with the batch in hand."""
+    while True:
+        await asyncio.sleep(world.rng.uniform(1.5, 2.0))
+        async with world.pool.acquire() as connection, connection.transaction():
+            await connection.fetch("select id from stellar_wallets order by id for update")
+            await asyncio.sleep(0.7)  # a batch has come to wait
+            life.signal(signal.SIGSTOP)
+            await asyncio.sleep(SESSION_MS / 1000 + 0.7)
+            life.signal(signal.SIGCONT)
+            await asyncio.sleep(1.0)
+
+
+async def _put_back(world: World, _life: Life, _role: str) -> None:
+    """A state put back by hand: its fact comes again, and had caused its command before."""
+    wallet_id, _ = world.meddled
+    while True:
+        await asyncio.sleep(0.3)
+        async with world.pool.acquire() as connection, connection.transaction():
+            before, ledger = await _caused_command(connection, wallet_id)
+            if ledger is not None:
+                await connection.execute(
+                    "delete from balance_snapshots where wallet_id = $1 and ledger >= $2", wallet_id, ledger
+                )
+                await connection.execute(
+                    "update stellar_wallets set previous_usdc_balance = 0, balance_ledger = $2, protected_usdc = 0,"
+                    " failures_in_a_row = 0, retry_of = null, due_at = null, latest_snapshot_id = null where id = $1",
+                    wallet_id,
+                    before,
+                )
+        await world.request_read(wallet_id)
+
+
+async def _caused_command(connection: asyncpg.Connection, wallet_id: object) -> tuple[int, int | None]:
+    row = await connection.fetchrow(
+        "select s.ledger from deposit_commands c join balance_snapshots s on s.event_id::text = c.caused_by"
+        " where c.wallet_id = $1 and c.status in ('failed', 'expired') and s.ledger ="
+        " (select max(ledger) from balance_snapshots where wallet_id = $1)",
+        wallet_id,
+    )
+    return (0, None) if row is None else (row["ledger"] - 1, row["ledger"])
+
+
+def _elsewhere(**changed: str) -> Callable[[World], Mapping[str, str]]:
+    return lambda _world: changed
+
+
+def _not_migrated(world: World) -> Mapping[str, str]:
+    """The server's own database, which has no tables of ours."""
+    name = world.stage.database_url.partition("@/")[2].partition("?")[0]
+    return {"DATABASE_URL": world.stage.database_url.replace(f"@/{name}?", "@/postgres?")}
+
+
+def _hasty(*names: str) -> dict[str, float]:
+    return dict.fromkeys(names, HASTE_S)
+
+
+SCENARIOS: Final[Mapping[str, Scenario]] = {
+    "payments": Scenario(urge=_nothing),
+    "stop": Scenario(urge=_stop),
+    "stop_at_work": Scenario(urge=_stop_at_work),
+    "connections_lost": Scenario(urge=_lose_connections),
+    "read_only": Scenario(urge=_read_only),
+    "source_troubles": Scenario(urge=_source_troubles),
+    "source_silent": Scenario(urge=_nothing, prepare=_silence_source),
+    "quiet": Scenario(
+        urge=_nothing, constants={"consumer.loop.SILENT_AFTER_S": 0.05, "consumer.loop.POLL_TIMEOUT_MS": 50}
+    ),
+    "outbox_held": Scenario(urge=_hold_outbox),
+    "batch_stalled": Scenario(urge=_stall_batch),
+    "put_back": Scenario(urge=_put_back),
+    "no_broker": Scenario(urge=_nothing, environment=_elsewhere(KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")),
+    "not_migrated": Scenario(urge=_nothing, environment=_not_migrated),
+    "hasty_start": Scenario(urge=_nothing, constants=_hasty("schema.service.kafka.START_WITHIN_S")),
+    "hasty_send": Scenario(
+        urge=_nothing, constants=_hasty("producers.publisher.ACKS_WITHIN_S", "consumer.outbox.SEND_DEADLINE_S")
+    ),
+    "hasty_stop": Scenario(
+        urge=_stop_at_work,
+        constants=_hasty(
+            "producers.publisher.STOP_WITHIN_S",
+            "consumer.outbox.STOP_DEADLINE_S",
+            "consumer.loop.STOP_DEADLINE_S",
+        ),
+    ),
+}
