@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help run test bench check format schemas docs lock kafka
+.PHONY: help run test bench torture check format schemas docs lock kafka
 
 help: ## what can be done here
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -24,6 +24,10 @@ test: $(STAMP) ## every test that needs nothing but this machine (and Kafka, whe
 
 bench: $(STAMP) ## how many balance events a second the consumer takes in here (ARGS=--help for sizes)
 	@$(BIN)/python -m bench.consumer_batch $(ARGS)
+
+torture: $(STAMP) ## kill -9 and all else that can go wrong: KILLS= MINUTES= SEED=, ARGS=--help (needs `make kafka`)
+	@$(BIN)/python -m sandbox.torture $(if $(KILLS),--kills $(KILLS)) $(if $(MINUTES),--minutes $(MINUTES)) \
+	  $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 kafka: .kafka/.fetched ## a real Apache Kafka for the tests (needs Java 17 and Maven)
 

@@ -6,13 +6,14 @@ from typing import Annotated, Final
 
 import typer
 
-from docs import configuration_page, metrics_page, topics_page
+from docs import configuration_page, metrics_page, topics_page, torture_page
 
 FOLDER: Final = Path(__file__).parent
 PAGES: Final = {
     "configuration.md": configuration_page.page,
     "metrics.md": metrics_page.page,
     "topics.md": topics_page.page,
+    "torture.md": torture_page.page,
 }
 BEGINNING: Final = "<!-- Written by `make docs` from the code: change it there. -->\n"
 
@@ -37,7 +38,7 @@ def differing() -> list[str]:
 def main(
     *, check: Annotated[bool, typer.Option(help="Write nothing; exit 1 when a page is out of date.")] = False
 ) -> None:
-    """Write docs/configuration.md, docs/metrics.md and docs/topics.md anew."""
+    """Write docs/configuration.md, docs/metrics.md, docs/topics.md and docs/torture.md anew."""
     changed = differing()
     if check:
         sys.exit(f"out of date: {', '.join(changed)}; run `make docs`" if changed else 0)

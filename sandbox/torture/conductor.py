@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import asyncpg
@@ -108,24 +109,17 @@ class Conductor:
             await self._fire(volley)
 
     async def _fire(self, volley: Volley) -> None:
-        """Whatever of it runs is killed; what does not run now gives its bullet to one of the usual."""
-        programs = self._arena.programs
-        hit: set[str] = set()
+        """Whoever is meant is killed; where it does not run now, somebody else who does."""
         for name, down_s in volley.kills:
-            targets = [name, *(each for each in USUAL if each not in hit and programs[each].is_running)]
-            target = next((each for each in targets if each not in hit and programs[each].is_running), None)
-            if target is None:
-                target = await self._first_up(hit)
-            hit.add(target)
-            self.score.kills += await programs[target].kill(down_s=down_s)
+            await _until(partial(self._kill_one, [name, *USUAL], down_s), BACK_TIMEOUT_S)
+        self._say(f"killed {', '.join(name for name, _ in volley.kills)}, or others in their place")
 
-    async def _first_up(self, hit: set[str]) -> str:
-        """A program to kill, as soon as one is up again."""
-        while True:
-            for name, program in self._arena.programs.items():
-                if program.is_running and (name not in hit or len(hit) >= len(USUAL)):
-                    return name
-            await asyncio.sleep(POLL_S)
+    async def _kill_one(self, names: Sequence[str], down_s: float) -> bool:
+        for name in names:
+            if await self._arena.programs[name].kill(down_s=down_s):
+                self.score.kills += 1
+                return True
+        return False
 
     async def _steps(self) -> None:
         for step in self._plan.steps:

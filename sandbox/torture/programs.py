@@ -133,9 +133,9 @@ class Program:
     async def kill(self, *, down_s: float = 0.0) -> bool:
         """SIGKILL, and nothing for so long; whether there was anything to kill."""
         async with self._changing:
-            self.down_until_s = time.monotonic() + down_s
             if not self.is_running:
                 return False
+            self.down_until_s = time.monotonic() + down_s
             self.kills += 1
             await self._end(signal.SIGKILL)
             return True
