@@ -32,6 +32,7 @@ class Tally:
     planned: int = 0
     done: int = 0
     seconds: float = 0.0
+    hits: int | None = None  # where a fault may miss: how often it did what it is for
     back_s: list[float] = field(default_factory=list)  # from its end to the next recorded fact
 
 
@@ -132,9 +133,11 @@ class Conductor:
         score.now = f"{step.name} {step.target}".strip() + f" for {step.seconds:g} s"
         self._say(f"{step.number} of {len(self._plan.steps)}: {score.now}")
         began = time.monotonic()
-        await self._faults[step.name].work(self._arena, step)
+        hits = await self._faults[step.name].work(self._arena, step)
         healed = time.monotonic()
         tally.done += 1
+        if hits is not None:
+            tally.hits = (tally.hits or 0) + hits
         tally.seconds += healed - began
         score.now = f"back from {step.name}"
         if await _until(self._recorded_since(), BACK_TIMEOUT_S):

@@ -2,15 +2,16 @@
 
 import asyncio
 
-from sandbox.torture.arena import USUAL, Arena, speaks_to
+from sandbox.torture.arena import CONSUMERS, USUAL, Arena, speaks_to
 from sandbox.torture.plan import Step
 from sandbox.torture.proxy import Mode
 from sandbox.torture.registry import fault
 
 LINKS = tuple(f"{program}:{other}" for program in USUAL for other in speaks_to(program))
-DATABASE_LINKS = tuple(link for link in LINKS if link.endswith(":database"))
+COMMITTING = tuple(f"{consumer}:database" for consumer in CONSUMERS[:2])  # the stream's writes are single statements
 _CUTS_A_SECOND = 2.0
 _COMMIT_POLL_S = 0.02
+_COMMIT_PATIENCE_S = 15.0
 
 
 @fault("link-cut", seconds=(1, 6), targets=LINKS)
@@ -55,21 +56,22 @@ async def _in_mode(arena: Arena, step: Step, mode: Mode) -> None:
         await link.set_mode(Mode.OPEN)
 
 
-@fault("commit-lost", seconds=(1, 4), targets=DATABASE_LINKS)
-async def commit_lost(arena: Arena, step: Step) -> None:
+@fault("commit-lost", seconds=(1, 4), targets=COMMITTING)
+async def commit_lost(arena: Arena, step: Step) -> int:
     """PostgreSQL does a COMMIT, and its answer is lost with the connection: nobody knows whether it was done."""
     link = arena.links[step.target]
-    ends_at = asyncio.get_running_loop().time() + step.seconds
-    link.lose_next_commit()
+    began, lost_before = asyncio.get_running_loop().time(), link.commits_lost
     try:
-        lost = link.commits_lost
-        while asyncio.get_running_loop().time() < ends_at:
-            if link.commits_lost > lost:
-                lost = link.commits_lost
-                link.lose_next_commit()
+        while (
+            lost := link.commits_lost - lost_before
+        ) == 0 or asyncio.get_running_loop().time() < began + step.seconds:
+            if asyncio.get_running_loop().time() > began + step.seconds + _COMMIT_PATIENCE_S:
+                break
+            link.lose_next_commit()
             await asyncio.sleep(_COMMIT_POLL_S)
     finally:
         link.lose_no_commit()
+    return lost
 
 
 _UNANSWERED = {"body": "busy", "times": 1_000_000}

@@ -109,7 +109,7 @@ class Program:
         self.is_frozen = False
         self._nursery = nursery
         self._module = module
-        self._pid = 0
+        self.pid = 0
         self._ending: asyncio.Future[int] | None = None
         self._is_ended_by_us = False
         self._changing = asyncio.Lock()
@@ -174,7 +174,7 @@ class Program:
     async def _start(self) -> None:
         self.starts += 1
         self._is_ended_by_us = self.is_frozen = False
-        self._pid, self._ending = await self._nursery.bear(
+        self.pid, self._ending = await self._nursery.bear(
             {
                 "module": self._module,
                 "arguments": self.arguments,
@@ -195,7 +195,7 @@ class Program:
 
     def _signal(self, number: signal.Signals) -> None:
         if self.is_running:
-            os.kill(self._pid, number)
+            os.kill(self.pid, number)
 
 
 class OnOwnEnd:

@@ -7,14 +7,14 @@ from typing import Final
 from sandbox.torture.arena import Arena
 from sandbox.torture.plan import Kind, Step
 
-Work = Callable[[Arena, Step], Awaitable[None]]
+Work = Callable[[Arena, Step], Awaitable[int | None]]
 
 _FAULTS: Final[dict[str, "Fault"]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """A kind of fault and what does it. `work` returns when it is over and healed."""
+    """A kind of fault and what does it. `work` returns, once it is over and healed, how often it hit, if it may miss."""
 
     kind: Kind
     work: Work

@@ -75,9 +75,12 @@ def as_json(score: Score, plan: Plan, *, seed: int, left_out: dict[str, str]) ->
 
 
 def _tally_as_json(tally: Tally) -> dict[str, Any]:
-    back = {"back_s_median": round(statistics.median(tally.back_s), 2), "back_s_max": round(max(tally.back_s), 2)}
-    said = {"planned": tally.planned, "done": tally.done, "seconds": round(tally.seconds, 1)}
-    return said | (back if tally.back_s else {})
+    said: dict[str, Any] = {"planned": tally.planned, "done": tally.done, "seconds": round(tally.seconds, 1)}
+    if tally.hits is not None:
+        said["hits"] = tally.hits
+    if tally.back_s:
+        said |= {"back_s_median": round(statistics.median(tally.back_s), 2), "back_s_max": round(max(tally.back_s), 2)}
+    return said
 
 
 def tell(console: Console, said: dict[str, Any]) -> None:
