@@ -30,6 +30,7 @@ ACCOUNTS_ORIGIN: Final = "horizon:accounts"
 REPLICA_LAG_LEDGERS: Final = 120  # some ten minutes: less is a replica that is behind, more may be a reset network
 LAGGING_ASKED_MAX: Final = 8
 LAGGING_WAIT_S: Final = 0.5
+AWAITED_ASKED_MAX: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +92,7 @@ class Reading:
         clock: Callable[[], datetime],
     ) -> None:
         self.position = position
+        self.is_awaited = False  # somebody saw a payment behind the position: an empty page is asked for again
         self.refused: list[DeadLetter] = []  # to be stored before any cursor behind them
         self._source = source
         self._wallets = wallets
@@ -107,12 +109,24 @@ class Reading:
         ends_at = _now_s() + seconds
         with self._counted():
             while True:
-                page = await self._source.payments(self.position.cursor)
+                page = await self._next_page()
                 self._take(page)
                 if not page.full:
                     return True
                 if _now_s() > ends_at:
                     return False
+
+    async def _next_page(self) -> Page:
+        """The next page. An awaited one that is empty comes from a replica that is behind, and is asked for several
+        times in a row: a balancer that gives each request to the next replica might always give pages to the same.
+        """
+        asked_max = AWAITED_ASKED_MAX if self.is_awaited else 1
+        self.is_awaited = False
+        for _ in range(asked_max):
+            page = await self._source.payments(self.position.cursor)
+            if page.records:
+                break
+        return page
 
     async def drain_up_to(self, ledger: Ledger, *, seconds: float) -> None:
         """Read on until everything up to this ledger is read, or the time is over."""

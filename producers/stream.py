@@ -37,7 +37,6 @@ AGAIN_S: Final = 0.25
 AGAIN_S_MAX: Final = 5.0
 WAIT_S_MIN: Final = 5.0  # a wait that the source ends sooner is not begun again at once
 AWAY_S_MAX: Final = 1.0  # for the database: it is ours, and nobody counts the questions
-STUCK_S_MAX: Final = 5.0
 OVERDUE_S_MIN: Final = 30.0
 
 
@@ -90,6 +89,7 @@ class Stream:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._feed.listen(self._readiness))
+                tasks.create_task(self._parts.publisher.watch())
                 tasks.create_task(self._watch())
                 tasks.create_task(self._follow(gap=beginning.gap))
         except* Fatal as group:
@@ -127,7 +127,7 @@ class Stream:
                 self._say_how(progress)
                 if progress is not _Progress.MORE:
                     await self._rest(again_s if progress is _Progress.STUCK else None)
-                again_s = min(2 * again_s, STUCK_S_MAX) if progress is _Progress.STUCK else AGAIN_S
+                again_s = min(2 * again_s, AGAIN_S_MAX) if progress is _Progress.STUCK else AGAIN_S
             except (Unavailable, Away) as error:
                 self._readiness.down("cycle", f"{type(error).__name__}: {error}")
                 again_s = await _pause(again_s, error)
@@ -245,17 +245,16 @@ class Stream:
         while True:
             await self._is_resting.wait()
             cursor, began_s = self._reading.position.cursor, _now_s()
-            try:
+            is_there = None
+            with contextlib.suppress(Unavailable):
                 is_there = await self._parts.source.payment_after(cursor)
-            except Unavailable:
-                is_there = None
             if not is_there or cursor == woken_at:  # no hurry: it failed, it ended, or the pages do not show it yet
                 is_calm = is_there is False and _now_s() - began_s >= WAIT_S_MIN
                 again_s = await _pause(AGAIN_S if is_calm else again_s)
             else:
                 again_s = AGAIN_S
             if is_there:
-                woken_at = cursor
+                woken_at, self._reading.is_awaited = cursor, True
                 self._is_resting.clear()
                 self._feed.wake.set()
 

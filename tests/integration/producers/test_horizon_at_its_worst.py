@@ -160,11 +160,13 @@ async def _suffer(scene: Scene, link: Link, truth: Truth, running: Running, mise
     faults = [replace(fault) for fault in misery.faults]
     for fault in faults:
         scene.horizon.faults.add(fault)
+    link.cut()  # a stream that is open already would not meet it
     for number in range(LEDGERS):
         for wallet in range(WALLETS):
             scene.pay(wallet, 1 + number, payer=wallet)
             scene.pay(wallet, 2, payer=number)
         ledger = truth.close()
+        truth.close()  # the states are of a ledger without payments, whose time must be asked for
         if misery.told:
             await scene.until(truth.all_told, what="told while it lasts")
     if misery.unready:

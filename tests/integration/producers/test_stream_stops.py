@@ -1,13 +1,20 @@
 """Where going on would be wrong until a person decides, the stream stops and says what to do."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 
+from producers import history, stream
+from producers.history import REPLICA_LAG_LEDGERS
+from producers.parts import Pace
 from producers.source import Fatal
 from producers.start import Wish
 from producers.stream import Stream
+from sandbox import world
+from sandbox.horizon import Horizon
 from sandbox.horizon_faults import Fault
+from sandbox.horizon_instance import Options
 from schema.balance_event import SnapshotType
 from schema.stellar import Network
 from tests.integration.producers.scene import PACE, Scene, until_true
@@ -62,3 +69,59 @@ async def test_an_accepted_gap_reads_every_wallet(scene: Scene) -> None:
         fact = await scene.until_told(0, units=150)
         await until_true(lambda: running.parts.metrics.duplicates._value.get() == 1, what="the other is as it was")
     assert (fact.movements, fact.movements_since, fact.snapshot_type) == (None, None, SnapshotType.POLL)
+
+
+@pytest.mark.parametrize("problem", ["reset", "trimmed"])
+async def test_what_happens_to_the_source_while_it_runs_stops_the_stream(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, problem: str
+) -> None:
+    """A network that begins again at its first ledger, and a history cut off behind the cursor while Horizon was away,
+    end a running stream with the remedy; nothing is told of what is not there.
+    """
+    monkeypatch.setattr(stream, "CHECK_S", 0.2)
+    monkeypatch.setattr(history, "LAGGING_WAIT_S", 0.05)
+    await scene.add_wallet(0)
+    async with scene.parts() as parts:
+        following = asyncio.create_task(Stream("stream", parts, Pace(idle_drain_s=0.2)).run(Wish()))
+        await scene.store(await scene.until_told(0, units=100))
+        await until_true(scene.saved_ledger, what="the cursor is saved")
+        before = await scene.saved_ledger()
+        if problem == "reset":
+            chain, people = world.build(seed=11, wallets=1, started_at=datetime.now(UTC), start_ledger=3)
+            async with Horizon(chain, people, options=Options(stream_check_s=0)) as reset:
+                parts.source._url = reset.url  # type: ignore[attr-defined]
+                with pytest.raises(Fatal, match=r"reset.*--accept-gap"):
+                    await asyncio.wait_for(following, 30)
+        else:
+            scene.horizon.faults.add(Fault(status=503, times=1_000_000))
+            await until_true(parts.readiness.reasons, what="it is away")
+            scene.pay(0, 50)
+            for _ in range(5):
+                scene.close()
+            scene.chain.history.trim(before_ledger=scene.chain.latest.sequence)
+            scene.horizon.faults.clear()
+            with pytest.raises(Fatal, match=r"history begins with.*--accept-gap"):
+                await asyncio.wait_for(following, 30)
+    assert await scene.saved_ledger() == before
+    assert len(await scene.facts_of(0)) == 1
+
+
+async def test_one_replica_far_behind_stops_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where some answers come from a replica hours behind, neither a start nor the check while it runs takes that for a
+    network that was reset.
+    """
+    monkeypatch.setattr(stream, "CHECK_S", 0.1)
+    monkeypatch.setattr(history, "LAGGING_WAIT_S", 0.05)
+    await scene.add_wallet(0)
+    for _ in range(REPLICA_LAG_LEDGERS + 30):
+        scene.close()
+    async with scene.stream():
+        await scene.until_told(0, units=100)
+        await until_true(scene.saved_ledger, what="the cursor is saved")
+    behind = Fault(lag_ledgers=REPLICA_LAG_LEDGERS + 20, times=1_000_000, every=2)
+    scene.horizon.faults.add(behind)
+    async with scene.stream(pace=Pace(idle_drain_s=0.1)):
+        for units in (150, 200, 250):
+            scene.pay(0, 50)
+            scene.close()
+            await scene.until_told(0, units=units)

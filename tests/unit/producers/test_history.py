@@ -123,3 +123,14 @@ async def test_a_record_of_any_depth_holds_up_nothing() -> None:
     reading, found = await read([bent, *STORY[1:]])
     assert len(found) == len(STORY) - 1
     assert [letter.reason for letter in reading.refused] == ["malformed transaction_hash"]
+
+
+async def test_an_awaited_page_that_is_empty_is_asked_for_again() -> None:
+    """Where somebody saw a payment, several replicas in a row are asked for it; where nobody did, one is."""
+    reading, found = await read()
+    reading._source = Pages([], [], [], STORY)
+    assert await reading.drain(seconds=30)
+    assert (reading.position, found) == (BEGIN, [])
+    reading.is_awaited = True
+    assert await reading.drain(seconds=30)
+    assert reading.position.ledger == LEDGER + 4

@@ -3,6 +3,9 @@
 import asyncio
 from datetime import UTC, datetime
 
+import pytest
+
+from producers import reader as reader_module
 from producers.metrics import Metrics
 from producers.reader import FAULTS_MAX, Reader, Sighting
 from producers.source import History, Page, State, Unavailable
@@ -149,8 +152,9 @@ async def test_a_failed_read_is_left_alone_for_a_while() -> None:
     await until(lambda: reader.read(wallets[:1], seconds=30), "it is read after all")
 
 
-async def test_a_state_that_makes_no_sense_once_is_read_again() -> None:
+async def test_a_state_that_makes_no_sense_once_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nonsense is refused only when nothing else comes for a while: one broken replica drops no wallet."""
+    monkeypatch.setattr(reader_module, "FAILED_WAIT_S", 0.01)
     states = States()
     reader, _ = reader_of(states)
     wallets = due(2)
