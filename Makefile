@@ -4,10 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help run test bench torture check format schemas docs lock kafka
+.PHONY: help run test exhaustive mutants bench torture check format schemas docs lock kafka
 
 help: ## what can be done here
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 $(STAMP): requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -21,6 +21,12 @@ run: $(STAMP) ## the whole pipeline on this machine, live; Ctrl-C ends it with t
 
 test: $(STAMP) ## every test that needs nothing but this machine (and Kafka, where `make kafka` was run)
 	@$(BIN)/python -m pytest $(ARGS)
+
+exhaustive: $(STAMP) ## every order of up to 6 facts, results, crashes and replays (hours, and up to 8 GB)
+	@EXHAUSTIVE=$${EXHAUSTIVE:-6} $(BIN)/python -m pytest -s tests/exhaustive $(ARGS)
+
+mutants: $(STAMP) ## do the tests notice each guard taken away, and the core changed? (ARGS=--help for parts)
+	@$(BIN)/python -m tests.mutations $(ARGS)
 
 bench: $(STAMP) ## how many balance events a second the consumer takes in here (ARGS=--help for sizes)
 	@$(BIN)/python -m bench.consumer_batch $(ARGS)
