@@ -17,6 +17,7 @@ from schema.service import kafka
 
 _POLL_S = 0.2
 _PATIENCE_S = 60.0
+_EVEN = 0.5
 _LEDGERS_BEFORE = 120  # the loss is noticed after minutes at most
 
 
@@ -46,8 +47,10 @@ _GROUP_UNKNOWN = 69
 
 @fault("topic-recreated", seconds=(0, 2), costs_s=8)
 async def topic_recreated(arena: Arena, step: Step) -> None:
-    """The facts' topic is deleted with what nobody had read; then what docs/operations.md says is done."""
-    were = await _put_down([*arena.streams(), *arena.consumers()])
+    """The facts' topic is deleted, under running consumers or not; then what docs/operations.md says is done."""
+    were = await _put_down(arena.streams())
+    if step.chance < _EVEN:
+        were += await _put_down(arena.consumers())
     before = await _ledger_before(arena)
     settings = arena.kafka_settings
     arena.lost_epochs.append(await ledger_evidence.read_epoch(settings))
@@ -63,6 +66,7 @@ async def topic_recreated(arena: Arena, step: Step) -> None:
         await admin.close()
     await asyncio.sleep(step.seconds)
     await topics.ensure(settings, say=lambda _: None)
+    were += await _put_down(arena.consumers())
     arena.groups += 1
     for consumer in arena.consumers():
         consumer.environment["CONSUMER_GROUP"] = f"{GROUP}-{arena.groups}"

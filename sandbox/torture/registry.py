@@ -14,7 +14,7 @@ _FAULTS: Final[dict[str, "Fault"]] = {}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """A kind of fault and what does it. `work` returns, once it is over and healed, how often it hit, if it may miss."""
+    """A kind of fault and what does it. `work` returns when it is healed, with how often it hit if it may miss."""
 
     kind: Kind
     work: Work
