@@ -23,14 +23,22 @@ MINUTES = float(os.environ.get("TORTURE_MINUTES", "0.5"))
 RUN_TIMEOUT_S = 60 * MINUTES * 4 + 900
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that PostgreSQL, as a user of its own, can enter."""
+    folder = Path(tempfile.mkdtemp(prefix="torture-test-", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.mark.kafka
 @pytest.mark.timeout(RUN_TIMEOUT_S + 30)
-async def test_tortured_it_loses_nothing_and_does_nothing_twice() -> None:
+async def test_tortured_it_loses_nothing_and_does_nothing_twice(open_folder: Path) -> None:
     """Whatever goes wrong, in the end every sum is exact, and nothing needed a hand."""
     need_apache_kafka()
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "sandbox.torture", "--json", "--seed", "8"),
-        *("--kills", str(KILLS), "--minutes", str(MINUTES)),
+        *("--kills", str(KILLS), "--minutes", str(MINUTES), "--folder", str(open_folder)),
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -45,14 +53,6 @@ async def test_tortured_it_loses_nothing_and_does_nothing_twice() -> None:
     done = {name for name, tally in found["faults"].items() if tally["done"]}
     assert done | set(found["left_out"]) == set(all_faults())
     assert found["faults"]["commit-lost"]["hits"] > 0
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder that PostgreSQL, as a user of its own, can enter."""
-    folder = Path(tempfile.mkdtemp(prefix="torture-test-", dir="/tmp"))
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.mark.kafka
