@@ -140,12 +140,15 @@ class Horizon:
         began_s = _now_s()
         parser = sse.Parser()
         try:
-            async with self._session.get(
-                f"{self._url}/payments",
-                params={"cursor": cursor, "order": "asc", "limit": "1"},
-                headers={"Accept": "text/event-stream", "Cache-Control": "no-cache"},
-                timeout=aiohttp.ClientTimeout(total=STREAM_S_MAX, sock_connect=5, sock_read=self._silence_s_max),
-            ) as response:
+            async with (
+                asyncio.timeout(REQUEST_TIMEOUT.total) as greeting,  # Horizon says hello at once
+                self._session.get(
+                    f"{self._url}/payments",
+                    params={"cursor": cursor, "order": "asc", "limit": "1"},
+                    headers={"Accept": "text/event-stream", "Cache-Control": "no-cache"},
+                    timeout=aiohttp.ClientTimeout(total=STREAM_S_MAX, sock_connect=5, sock_read=self._silence_s_max),
+                ) as response,
+            ):
                 if response.status != _OK:
                     self._refuse("/payments (stream)", response.status, response.headers, await _read(response))
                 async for chunk in response.content.iter_any():
@@ -156,6 +159,7 @@ class Horizon:
                             return False
                         if event.kind != "open":
                             raise Unavailable(f"the stream ended with {event.kind}: {event.data[:200]}")
+                        greeting.reschedule(None)
                         self._readiness.up("stream")
         except (aiohttp.ClientError, TimeoutError, OSError, Malformed) as error:
             raise Unavailable(f"the stream is dead: {_words(error)}") from error

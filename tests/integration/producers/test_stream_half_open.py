@@ -6,8 +6,12 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from urllib.parse import urlsplit
 
+import pytest
+
+from producers.budget import BURST_REQUESTS
 from producers.parts import Pace
 from sandbox.horizon_faults import Fault
 from sandbox.torture.proxy import Link, Mode, dial_tcp
@@ -114,13 +118,31 @@ async def test_a_mute_horizon_is_said_within_fifteen_seconds(scene: Scene) -> No
     truth.judge(scene.facts, after="a mute Horizon")
 
 
-async def test_a_source_that_ends_every_wait_is_not_hammered(scene: Scene) -> None:
-    """A stream that says goodbye as soon as it is open is asked for less and less, not four times a second."""
-    await scene.add_wallet(0)
-    goodbye = Fault(path_prefix="/payments", only="stream", stream="close", times=1_000)
-    scene.horizon.faults.add(goodbye)
+OUTAGES = {
+    "goodbye at once": Fault(path_prefix="/payments", only="stream", stream="close", times=1_000_000),
+    "500 to everything": Fault(status=500, times=1_000_000),
+    "no account can be read": Fault(path_prefix="/accounts", status=504, times=1_000_000),
+    "every page backwards": Fault(path_prefix="/payments", only="page", records="backwards", times=1_000_000),
+    "states are behind": Fault(path_prefix="/accounts", lag_ledgers=5, times=1_000_000),
+}
+
+
+@pytest.mark.parametrize("name", OUTAGES)
+async def test_back_off_stays_within_the_budget(scene: Scene, name: str) -> None:
+    """A source in trouble is asked less and less: no outage costs what a burst allows, and a second of a long one costs
+    few requests, whatever fails.
+    """
+    outage = replace(OUTAGES[name])
+    for wallet in range(3):
+        await scene.add_wallet(wallet)
+    truth = Truth(scene=scene, wallets=3)
     async with scene.stream():
-        await scene.until_told(0, units=100)
-        before = goodbye.asked
-        await asyncio.sleep(3)  # what is shown is how often it asks in a time
-        assert goodbye.asked - before <= 4
+        await scene.until(truth.all_told, what="the baselines")
+        scene.horizon.faults.add(outage)
+        for wallet in range(3):
+            scene.pay(wallet, 5)
+            scene.pay(wallet, 6)
+        truth.close()
+        await asyncio.sleep(2)  # what is shown is how often it asks in a time
+        sys.stdout.write(f"{name}: asked {outage.asked} times in 2 s\n")
+        assert outage.asked <= BURST_REQUESTS / 4
