@@ -91,3 +91,47 @@ def test_an_endless_event_is_refused() -> None:
 def test_recorded_streams(name: str, kinds: list[str]) -> None:
     """What real and derived Horizon streams sent is read as the events it is."""
     assert [event.kind for event in parse((recordings.FOLDER / "sse" / name).read_bytes())] == kinds
+
+
+MISHAPS = {
+    "LF": HORIZON,
+    "CRLF": HORIZON.replace(b"\n", b"\r\n"),
+    "CR": HORIZON.replace(b"\n", b"\r"),
+    "a byte order mark": b"\xef\xbb\xbf" + HORIZON,
+    "letters of several bytes": HORIZON.replace(b"payment", "paiement à 100 €, 支付 💶".encode()),
+    "bytes that are no letters": HORIZON.replace(b"payment", b"\xf0\x9f\xff\xe2\x82"),
+    "comments between": HORIZON.replace(b"\n\n", b"\n: keep-alive\n\n:\n"),
+}
+
+
+@pytest.mark.parametrize("text", MISHAPS.values(), ids=MISHAPS)
+def test_every_pair_of_cuts_says_the_same(text: bytes) -> None:
+    """Cut at every two places, inside line ends, the byte order mark and letters of several bytes, it says the same."""
+    whole = parse(text)
+    assert [event.kind for event in whole] == ["open", "message", "error", "close"]
+    for first in range(len(text) + 1):
+        for second in range(first, len(text) + 1, 1 + first % 3):
+            assert parse(text[:first], text[first:second], text[second:]) == whole, (first, second)
+
+
+@pytest.mark.parametrize("text", MISHAPS.values(), ids=MISHAPS)
+def test_what_breaks_off_never_says_more(text: bytes) -> None:
+    """Broken off after any byte, a stream said the first events of the whole, and nothing that is not among them; the
+    next connection begins anew.
+    """
+    whole = parse(text)
+    for place in range(len(text) + 1):
+        said = parse(text[:place])
+        assert said == whole[: len(said)], place
+
+
+@recordings.needed
+def test_recorded_streams_cut_at_every_byte() -> None:
+    """Recorded streams, fed byte by byte, in two pieces at every place, and twice in a row, say the same."""
+    for path in sorted((recordings.FOLDER / "sse").glob("*.txt")):
+        text = path.read_bytes().partition(b"\r\n\r\n")[2] or path.read_bytes()
+        whole = parse(text)
+        assert parse(*(text[place : place + 1] for place in range(len(text)))) == whole, path.name
+        assert [event.data for event in parse(text, text)] == [event.data for event in whole] * 2, path.name
+        for place in range(len(text) + 1):
+            assert parse(text[:place], text[place:]) == whole, (path.name, place)
