@@ -115,10 +115,12 @@ KINDS = {"silences": SILENCES, "refusals": REFUSALS, "nonsense": NONSENSE, "repl
 
 @pytest.fixture
 async def link(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Link]:
-    """The way to Horizon. What is waited for eight seconds is waited for one: elsewhere the real ones are measured."""
-    monkeypatch.setattr(horizon, "REQUEST_TIMEOUT", aiohttp.ClientTimeout(total=1, sock_connect=1))
-    monkeypatch.setattr(horizon, "IDLE_S_MAX", 0.8)
-    monkeypatch.setattr(horizon, "PATIENCE_S", 0.5)
+    """The way to Horizon. What is waited for eight seconds is waited for less than one: elsewhere the real ones are measured."""
+    monkeypatch.setattr(horizon, "REQUEST_TIMEOUT", aiohttp.ClientTimeout(total=0.6, sock_connect=0.6))
+    monkeypatch.setattr(horizon, "IDLE_S_MAX", 0.5)
+    monkeypatch.setattr(horizon, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(horizon, "RETRY_WAIT_S_MAX", 0.2)
+    monkeypatch.setattr(horizon, "RETRY_JITTER_S", 0.1)
     monkeypatch.setattr(reader, "LAGGING_WAIT_S_MAX", 0.2)
     monkeypatch.setattr(reader, "FAILED_WAIT_S_MAX", 0.5)
     monkeypatch.setattr(stream, "AGAIN_S_MAX", 0.5)

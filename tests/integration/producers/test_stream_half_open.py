@@ -14,7 +14,6 @@ import pytest
 from producers.budget import BURST_REQUESTS
 from producers.parts import Pace
 from sandbox.horizon_faults import Fault
-from sandbox.torture.proxy import Link, Mode, dial_tcp
 from tests.integration.producers.scene import Scene, until_true
 from tests.integration.producers.truth import Truth
 
@@ -89,41 +88,10 @@ async def test_forgotten_connections_cost_seconds(scene: Scene) -> None:
     truth.judge(scene.facts, after="forgotten connections")
 
 
-async def test_a_mute_horizon_is_said_within_fifteen_seconds(scene: Scene) -> None:
-    """A Horizon that hears and does not answer is on the page within 15 s; back again, all is told within seconds."""
-    truth = Truth(scene=scene, wallets=1)
-    await scene.add_wallet(0)
-    address = urlsplit(scene.horizon.url)
-    link = Link("horizon", dial_tcp(str(address.hostname), int(address.port or 0)))
-    await link.start()
-    scene.url = f"http://127.0.0.1:{link.port}"
-    try:
-        async with scene.stream(pace=Pace()) as running:
-            await scene.until(truth.all_told, what="the baselines")
-            await link.set_mode(Mode.MUTE)
-            scene.pay(0, 5)
-            truth.close()
-            began = time.monotonic()
-            await scene.request(await scene.connection.fetchval("select id from public.stellar_wallets"))
-            await until_true(running.parts.readiness.reasons, what="the page says so", deadline_s=WITHIN_S)
-            said_s = time.monotonic() - began
-            await link.set_mode(Mode.OPEN)
-            await scene.until(truth.all_told, what="told afterwards")
-            healed_s = time.monotonic() - began - said_s
-            await until_true(lambda: not running.parts.readiness.reasons(), what="ready", deadline_s=WITHIN_S)
-            sys.stdout.write(f"mute: said after {said_s:.1f} s, told {healed_s:.1f} s after it was back\n")
-            assert healed_s < WITHIN_S
-    finally:
-        await link.close()
-    truth.judge(scene.facts, after="a mute Horizon")
-
-
 OUTAGES = {
     "goodbye at once": Fault(path_prefix="/payments", only="stream", stream="close", times=1_000_000),
     "500 to everything": Fault(status=500, times=1_000_000),
     "no account can be read": Fault(path_prefix="/accounts", status=504, times=1_000_000),
-    "every page backwards": Fault(path_prefix="/payments", only="page", records="backwards", times=1_000_000),
-    "states are behind": Fault(path_prefix="/accounts", lag_ledgers=5, times=1_000_000),
 }
 
 
