@@ -2,7 +2,6 @@
 
 import os
 import random
-import time
 from typing import Any
 
 import orjson
@@ -119,11 +118,9 @@ async def test_garbled_answers_crash_nothing() -> None:
     texts = [http(EXPECTED_BODY, framing=framing) for framing in FRAMINGS]
     texts += [http(account_body(), f"Latest-Ledger: {OBSERVED}", framing=framing) for framing in FRAMINGS]
     texts += [http(stream_body(RECORD, BYEBYE), framing="chunked")]
-    ends_at = time.monotonic() + 60
     with without_waiting():
         async with serving(Answer()) as script, client(script.url, hasty=True) as (horizon, _):
             for number in range(GARBLED):
-                assert time.monotonic() < ends_at, "too slow"
                 text = bytearray(rng.choice(texts))
                 for _ in range(rng.randint(1, 4)):
                     begin = rng.randrange(len(text))
