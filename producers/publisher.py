@@ -1,5 +1,6 @@
 """Facts to Kafka: sent, acked, or sent again, for as long as it takes."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -19,6 +20,7 @@ log = structlog.get_logger(__name__)
 
 ACKS_WITHIN_S: Final = 7.0  # a bit more than one request has
 STOP_WITHIN_S: Final = 1.0
+ASK_EVERY_S: Final = 5.0
 FACTS_AT_ONCE: Final = 500
 MOVEMENTS_AT_ONCE: Final = 50_000  # some 15 MB in memory
 AGAIN_S_MAX: Final = 1.0
@@ -53,6 +55,20 @@ class Publisher:
     async def connect(self) -> None:
         """Return when the brokers answer."""
         await self._publish([])
+
+    async def watch(self) -> None:
+        """Ask the brokers for a sign of life, for ever: facts may be rare, and the readiness page must be true."""
+        while True:
+            await asyncio.sleep(ASK_EVERY_S)
+            if self._producer is None:
+                continue  # a publish is at it, and says so
+            try:
+                async with asyncio.timeout(ACKS_WITHIN_S):
+                    await self._producer.client.fetch_all_metadata()
+            except (KafkaError, TimeoutError, OSError) as error:
+                self._readiness.down("broker", f"no sign of life: {error!r}")
+            else:
+                self._readiness.up("broker")
 
     async def close(self) -> None:
         """Give the producer up."""
