@@ -115,7 +115,7 @@ KINDS = {"silences": SILENCES, "refusals": REFUSALS, "nonsense": NONSENSE, "repl
 
 @pytest.fixture
 async def link(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Link]:
-    """The way to Horizon. What takes eight seconds takes less than one here: elsewhere the real figures are measured."""
+    """The way to Horizon. What takes eight seconds takes less than one here; elsewhere the real figures are shown."""
     monkeypatch.setattr(horizon, "REQUEST_TIMEOUT", aiohttp.ClientTimeout(total=0.6, sock_connect=0.6))
     monkeypatch.setattr(horizon, "IDLE_S_MAX", 0.5)
     monkeypatch.setattr(horizon, "PATIENCE_S", 0.3)
