@@ -4,10 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help run test exhaustive mutants bench torture check format schemas docs lock kafka
+.PHONY: help run test exhaustive mutants bench torture crash-points check format schemas docs lock kafka
 
 help: ## what can be done here
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(STAMP): requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -35,19 +35,23 @@ torture: $(STAMP) ## kill -9 and all else that can go wrong: KILLS= MINUTES= SEE
 	@$(BIN)/python -m sandbox.torture $(if $(KILLS),--kills $(KILLS)) $(if $(MINUTES),--minutes $(MINUTES)) \
 	  $(if $(SEED),--seed $(SEED)) $(ARGS)
 
+crash-points: $(STAMP) ## die at every await of the stream and the consumer: ROUNDS= (a side of each point) SEED=
+	@$(BIN)/python -m tests.crash_points --rounds $(or $(ROUNDS),20) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 kafka: .kafka/.fetched ## a real Apache Kafka for the tests (needs Java 17 and Maven)
 
 .kafka/.fetched: sandbox/kafka/pom.xml sandbox/kafka/fetch.sh
 	@sh sandbox/kafka/fetch.sh .kafka
 	@touch $@
 
-check: $(STAMP) ## lint, format, types, layers, generated files
+check: $(STAMP) ## lint, format, types, layers, generated files, an await without its crash test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m schema json --check
 	$(BIN)/python -m docs.generate --check
+	$(BIN)/python -m tests.crash_points --check
 
 format: $(STAMP) ## mend what can be mended by itself
 	$(BIN)/ruff check --fix .

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from tests.crash_points import listing, nursery
+from tests.crash_points import listing, nursery, scenarios
 from tests.crash_points.campaign import Campaign, Report
 from tests.crash_points.listing import Target
 from tests.crash_points.scene import make_template
@@ -143,6 +143,7 @@ def _show(console: Console, targets: list[Target], report: Report, rounds: int) 
 def _check() -> int:
     try:
         found = listing.check()
+        found += [f"no longer in the code: {name} (scenarios.py)" for name in scenarios.missing_constants()]
     except listing.BadList as error:
         found = [str(error)]
     for line in found:

@@ -1,6 +1,7 @@
 """What must go on around a process so that it comes by a point: its pace, its environment, and what is done to it."""
 
 import asyncio
+import importlib
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,6 @@ PACE: Final[Mapping[str, float]] = {
     "producers.stream.CHECK_S": 0.3,
     "producers.stream.AGAIN_S": 0.05,
     "producers.stream.AGAIN_S_MAX": 0.3,
-    "producers.stream.STUCK_S_MAX": 0.3,
     "producers.wallet_feed.REQUESTS_POLL_S": 0.3,
     "producers.store.ALIVE_S": 0.3,
     "producers.store.AGAIN_S": 0.1,
@@ -115,7 +115,7 @@ async def _writable(world: World, name: str) -> None:
 async def _source_troubles(world: World, _life: Life, _role: str) -> None:
     """Horizon fails, is busy, or says nonsense; each in turn."""
     troubles: tuple[dict[str, Any], ...] = (
-        {"path_prefix": "/payments", "status": 503, "times": 2},
+        {"path_prefix": "/payments", "status": 503, "times": 6},
         {"path_prefix": "/payments", "status": 429, "headers": {"Retry-After": "1"}},
         {"path_prefix": "/payments", "stream_error": "internal error"},
         {"path_prefix": "/", "status": 200, "body": "nonsense", "times": 8},
@@ -208,6 +208,10 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "read_only": Scenario(urge=_read_only),
     "source_troubles": Scenario(urge=_source_troubles),
     "source_silent": Scenario(urge=_nothing, prepare=_silence_source),
+    "source_behind": Scenario(
+        urge=_nothing,
+        constants={"producers.history.REPLICA_LAG_LEDGERS": -(10**9), "producers.history.LAGGING_WAIT_S": 0.05},
+    ),
     "quiet": Scenario(
         urge=_nothing, constants={"consumer.loop.SILENT_AFTER_S": 0.05, "consumer.loop.POLL_TIMEOUT_MS": 50}
     ),
@@ -229,3 +233,13 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         ),
     ),
 }
+
+
+def missing_constants() -> list[str]:
+    """The constants above that the code does not have."""
+    named = {name for scenario in SCENARIOS.values() for name in scenario.constants} | PACE.keys()
+    return [name for name in sorted(named) if not _is_there(*name.rsplit(".", 1))]
+
+
+def _is_there(module: str, name: str) -> bool:
+    return hasattr(importlib.import_module(module), name)

@@ -5,6 +5,7 @@ import contextlib
 import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -19,9 +20,10 @@ from sandbox.database import PostgresServer
 from sandbox.options import Options
 from sandbox.stage import Stage
 from schema import balance_event, migrate
+from schema.balance_event import SnapshotType
 from schema.service import database, kafka
 from schema.service.settings import KafkaSettings
-from schema.stellar import AccountId, Asset, Network, parse_stroops
+from schema.stellar import AccountId, Asset, Ledger, Network, Stroops, parse_stroops
 from tests.crash_points.nursery import Life, Nursery
 from tests.fixtures_database import execute, fresh_database
 
@@ -40,9 +42,10 @@ _LOOK_S: Final = 0.2
 PROGRAMS: Final[Mapping[str, list[str]]] = {"stream": ["producers", "stream"], "consumer": ["consumer"]}
 
 _OPEN: Final = """
-select (select count(*) from deposit_commands where status in ('pending', 'published') and wallet_id = any($1::uuid[]))
-     + (select count(*) from stellar_wallets where due_at is not null and id = any($1::uuid[]))
-     + (select count(*) from read_requests where done_at is null and wallet_id = any($1::uuid[]))
+select (select count(*) from deposit_commands where status = 'pending' and wallet_id = any($1::uuid[])) as pending,
+       (select count(*) from deposit_commands where status = 'published' and wallet_id = any($1::uuid[])) as published,
+       (select count(*) from stellar_wallets where due_at is not null and id = any($1::uuid[])) as due,
+       (select count(*) from read_requests where done_at is null and wallet_id = any($1::uuid[])) as requests
 """
 
 
@@ -102,38 +105,38 @@ class World:
         query = "select count(*) from stellar_wallets where previous_usdc_balance is null and id = any($1::uuid[])"
         return bool(await self.pool.fetchval(query, list(self.stage.wallets)) == 0)
 
-    async def come_to_rest(self) -> bool:
-        """With both processes up and no more payments: whether everything that is owed was done in time."""
+    async def come_to_rest(self) -> str:
+        """With both processes up and no more payments: what still moves when the time is over; nothing, hopefully."""
         await self.traffic(0)
         await self.stage.http.delete(f"{self.stage.horizon_url}/sandbox/faults")
         await asyncio.sleep(2 * LEDGER_S)  # what was enqueued is in a ledger
         for wallet_id in self.stage.wallets:
             await self.request_read(wallet_id)
-        ends_at, looks = asyncio.get_running_loop().time() + REST_WITHIN_S, 0
-        while asyncio.get_running_loop().time() < ends_at:
-            looks = looks + 1 if await self._nothing_moves() else 0
-            if looks >= REST_LOOKS:
-                return True
+        ends_at, looks, moves = asyncio.get_running_loop().time() + REST_WITHIN_S, 0, ""
+        while looks < REST_LOOKS and asyncio.get_running_loop().time() < ends_at:
+            moves = await self._what_moves()
+            looks = 0 if moves else looks + 1
             await asyncio.sleep(_LOOK_S)
-        return False
+        return moves
 
     async def judge(self) -> list[str]:
         """What does not add up, by the oracle that knows the chain, the topics and what is stored."""
         sums = await ledger_book.check(self.stage, minimum_stroops=parse_stroops(MIN_DEPOSIT))
         return sums.discrepancies
 
-    async def _nothing_moves(self) -> bool:
+    async def _what_moves(self) -> str:
         wallets = list(self.stage.wallets)
-        if await self.pool.fetchval(_OPEN, wallets):
-            return False
+        open_rows = await self.pool.fetchrow(_OPEN, wallets)
+        if any(open_rows):
+            return f"open: {dict(open_rows)}"
         rows = await self.pool.fetch(
             "select public_key, balance_ledger from stellar_wallets where id = any($1::uuid[])", wallets
         )
         for row in rows:
             history = await self.stage.ask_chain(f"accounts/{row['public_key']}/history?asset={self.stage.asset}")
             if (history["last_modified_ledger"] or 0) > (row["balance_ledger"] or 0):
-                return False
-        return True
+                return f"{row['public_key']} is stored as of ledger {row['balance_ledger']}"
+        return ""
 
     async def request_read(self, wallet_id: UUID) -> None:
         query = "insert into read_requests (wallet_id, snapshot_type) values ($1, 'manual') on conflict do nothing"
@@ -163,10 +166,26 @@ class World:
         await self.request_read(wallet_id)
 
     async def _send_garbage(self) -> None:
+        """In one batch: no JSON, a fact that the database refuses, no JSON."""
         self._garbage += 1
-        value = f"not JSON, number {self._garbage}".encode()
-        record = kafka.Record(topic=balance_event.TOPIC, key=b"nobody", value=value)
-        await kafka.send_all(self.producer, [record], deadline_s=30)
+        account_id = self.unlucky[1]
+        ledger = Ledger(60_000_000 + self._garbage)
+        fact = balance_event.fact(
+            snapshot_type=SnapshotType.POLL,
+            network=Network.TESTNET,
+            account_id=account_id,
+            asset=self.stage.asset,
+            balance_stroops=Stroops(self._garbage),
+            authorized=True,
+            ledger=ledger,
+            observed_ledger=ledger,
+            observed_at=datetime.now(UTC),
+            movements_since=None,
+            movements=None,
+        )
+        values = (f"not JSON, number {self._garbage}".encode(), balance_event.encode(fact), b"nor is this")
+        records = [kafka.Record(topic=balance_event.TOPIC, key=account_id.encode(), value=value) for value in values]
+        await kafka.send_all(self.producer, records, deadline_s=30)
 
     async def _speak_of_wallet(self) -> None:
         """As the database does when a row is new or another account's."""

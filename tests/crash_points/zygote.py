@@ -5,6 +5,7 @@ and every process that it forked with it.
 """
 
 import gc
+import importlib
 import os
 import random
 import select
@@ -18,12 +19,14 @@ from sandbox.parent import die_with_parent
 from tests.crash_points import hook
 
 LINE_BYTES_MAX: Final = 1 << 20
+PROGRAMS: Final = ("consumer", "producers")
 
 
 def main() -> None:
     """Import, then fork until the input closes."""
     hook.install()
-    import producers.__main__  # noqa: F401
+    for program in PROGRAMS:
+        importlib.import_module(f"{program}.__main__")
 
     leash = die_with_parent(signal.SIGKILL)
     if leash is not None:
