@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from consumer.records import VALUE_BYTES_MAX, Reader
+from consumer.records import VALUE_BYTES_MAX, Reader, refusal
 from schema import balance_event, cloud_events, deposit_result
 from schema.stellar import Asset, Network
 from tests.unit.consumer.worlds import SENDER, USDC
@@ -81,3 +81,48 @@ def test_a_dead_letters_id_is_the_same_in_every_replay_and_another_for_another_r
     assert other is not None
     assert first.dead_letter_id == again.dead_letter_id != other.dead_letter_id
     assert first.headers_as_text()[0] == ["ce_specversion", "1.0"]
+
+
+def test_a_value_may_be_as_large_as_it_may() -> None:
+    """To the byte; one more is refused, and the words say how many there were."""
+    value = balance_event.encode(EVENT)
+    padded = value + b" " * (VALUE_BYTES_MAX - len(value))
+    (arrived,) = READER.read([ConsumedRecord(value=padded)])
+    assert arrived.message == EVENT
+    for too_much, words in (
+        (padded + b" ", f"value is '{VALUE_BYTES_MAX + 1} bytes', expected at most {VALUE_BYTES_MAX} bytes"),
+        (None, "value is None, expected a JSON object"),
+    ):
+        (refused,) = READER.read([ConsumedRecord(value=too_much)])
+        assert refused.refusal is not None
+        assert refused.refusal.detail == words
+        assert refused.refusal.reason == "malformed"
+        assert list(refused.refusal.headers) == GOOD_HEADERS
+
+
+def test_a_wrong_key_is_told_with_the_right_one() -> None:
+    """Word for word."""
+    (refused,) = READER.read([ConsumedRecord(key=b"GAFK7")])
+    assert refused.refusal is not None
+    right = f"the account id {EVENT.account_id}, which keeps its order"
+    assert refused.refusal.detail == f"key is b'GAFK7', expected {right}"
+
+
+def test_a_dead_letter_is_what_a_database_can_hold() -> None:
+    """No NUL in its words or headers; what is no text is base64."""
+    record = ConsumedRecord(headers=[("h\0", b"a\0b"), ("bytes", b"\xff\xfe")])
+    letter = refusal(record, "reason", "a\0b\0")
+    assert letter.detail == "a\\u0000b\\u0000"
+    assert letter.headers_as_text() == [["h\\u0000", "a\\u0000b"], ["bytes", "base64://4="]]
+    assert letter.reason == "reason"
+    without_value = refusal(ConsumedRecord(value=None), "reason", "")
+    empty = refusal(ConsumedRecord(value=b""), "reason", "")
+    assert without_value.dead_letter_id == empty.dead_letter_id
+    places = [ConsumedRecord(topic="other"), ConsumedRecord(partition=4), ConsumedRecord(offset=5), ConsumedRecord()]
+    assert len({refusal(place, "reason", "").dead_letter_id for place in places}) == 4
+
+
+def test_the_golden_id_of_a_dead_letter() -> None:
+    """It stands in people's databases: a replay by a later version says the same."""
+    letter = refusal(ConsumedRecord(topic="stellar.balance-events", value=b"poison"), "malformed", "")
+    assert str(letter.dead_letter_id) == "2da56875-031c-54e3-9f05-85493cfc7716"

@@ -157,6 +157,76 @@ def test_what_makes_no_sense_is_refused_with_its_place(bent: object, place: str)
     assert (refused.value.field or "value") == place
 
 
+@pytest.mark.parametrize(
+    ("bent", "words"),
+    [
+        (7, "value is 7, expected a JSON object"),
+        (payment(transaction_successful="yes"), "transaction_successful is 'yes', expected true or false"),
+        (payment(type=7), "type is 7, expected text"),
+        ({**payment(), "to": 7}, "to is 7, expected text"),
+        (
+            record("invoke_host_function", asset_balance_changes={}),
+            "asset_balance_changes is {}, expected a list",
+        ),
+        (
+            contract_call({**asset_fields(), "type": "swap"}),
+            "asset_balance_changes[0].type is 'swap', expected transfer, mint, burn or clawback",
+        ),
+        (contract_call(change("mint", to=ALICE), {}), "asset_balance_changes[1].asset_type is None, expected text"),
+        (
+            record("invoke_host_function", asset_balance_changes=[7]),
+            "asset_balance_changes[0] is 7, expected a JSON object",
+        ),
+    ],
+)
+def test_the_complaint_about_a_record_in_words(bent: object, words: str) -> None:
+    """The place, what was there, what was expected."""
+    with pytest.raises(Malformed) as refused:
+        payments.movements(bent, ASSET)
+    assert str(refused.value) == words
+
+
+def test_a_transaction_that_failed_is_not_examined_further() -> None:
+    """Only its type must be there."""
+    assert payments.movements({"transaction_successful": False, "type": "payment"}, ASSET) == []
+    with pytest.raises(Malformed, match="type is None"):
+        payments.movements({"transaction_successful": False}, ASSET)
+
+
+def test_when_a_records_ledger_closed() -> None:
+    """Its created_at; anything else is refused with the place."""
+    assert payments.closed_at(payment()).isoformat() == "2024-07-06T10:13:42+00:00"
+    for bent, words in (
+        (payment(created_at="yesterday"), "created_at is 'yesterday', expected a time like 2026-01-31T12:00:00Z"),
+        (payment(created_at=None), "created_at is None, expected text"),
+        (None, "value is None, expected a JSON object"),
+    ):
+        with pytest.raises(Malformed) as refused:
+            payments.closed_at(bent)
+        assert str(refused.value) == words
+
+
+def test_where_an_operation_is() -> None:
+    """Its id, and the ledger in it; anything else is refused with the place."""
+    assert payments.operation_of(payment()) == (operation_id(), LEDGER)
+    with pytest.raises(Malformed) as refused:
+        payments.operation_of(payment(id="12345"))
+    assert str(refused.value) == "id is '12345', expected an operation id whose upper 32 bits are a ledger"
+
+
+def test_accounts_are_looked_for_sixteen_deep() -> None:
+    """In lists and objects; deeper ones are not looked at, so that no record can make us dig for ever."""
+    for wrap in (lambda inner: [inner], lambda inner: {"x": inner}):
+        deep: Any = str(ALICE)
+        for _ in range(16):
+            deep = wrap(deep)
+        assert payments.accounts_named(deep) == {ALICE}
+        assert payments.accounts_named(wrap(deep)) == set()
+    bad = "GAFK7XFZHMLSNV7OJTBO7BAIZA66X6QIBV5RMZZYXK4Q7ZSO52J5C3WA"
+    assert payments.accounts_named(f"{bad} {ALICE} {BOB}") == {ALICE, BOB}
+    assert payments.accounts_named(7) == set()
+
+
 def test_a_malformed_record_of_another_asset_is_nobodys_concern() -> None:
     """A counterfeit's strange amount does not stop anything."""
     assert moved({**payment(amount="NaN"), **asset_fields(COUNTERFEIT)}) == []

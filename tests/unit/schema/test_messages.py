@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from enum import StrEnum
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -311,6 +313,63 @@ def test_how_times_are_written() -> None:
     """Microseconds only where there are any."""
     assert wire.format_time(datetime(2026, 1, 31, 12, tzinfo=UTC)) == "2026-01-31T12:00:00Z"
     assert wire.format_time(datetime(2026, 1, 31, 12, 0, 0, 5, tzinfo=UTC)) == "2026-01-31T12:00:00.000005Z"
+
+
+class Colour(StrEnum):
+    """For a choice."""
+
+    RED = "red"
+    DARK_BLUE = "dark blue"
+
+
+def bent(kind: wire.Kind, value: object) -> str:
+    with pytest.raises(Malformed) as malformed:
+        kind.read(value)
+    return str(malformed.value)
+
+
+def test_a_text_of_so_many_characters() -> None:
+    """From one to the most, and no NUL; its schema says so."""
+    kind = wire.text(characters_max=3)
+    assert [kind.read("a"), kind.read("abc"), kind.write("abc")] == ["a", "abc", "abc"]
+    assert bent(kind, "") == "value is '', expected text of 1 to 3 characters, none of them NUL"
+    assert bent(kind, "abcd") == "value is 'abcd', expected text of 1 to 3 characters, none of them NUL"
+    assert bent(kind, "a\0b") == "value is 'a\\x00b', expected text of 1 to 3 characters, none of them NUL"
+    assert bent(kind, 7) == "value is 7, expected text"
+    assert kind.json_schema == {"type": "string", "minLength": 1, "maxLength": 3}
+
+
+def test_a_choice_of_values() -> None:
+    """An option is read as itself and written as its text."""
+    kind = wire.choice(Colour)
+    assert kind.read("dark blue") is Colour.DARK_BLUE
+    assert kind.write(Colour.DARK_BLUE) == "dark blue"
+    assert bent(kind, "blue") == "value is 'blue', expected red or dark blue"
+    assert kind.json_schema == {"type": "string", "enum": ["red", "dark blue"]}
+
+
+def test_nulls_items_and_lists_of_them() -> None:
+    """Each is built from the kind inside it, reads and writes through it, and names the place of what is wrong."""
+    table = (wire.Field("the_name", "attribute", wire.AMOUNT),)
+    one = wire.item(table, SimpleNamespace)
+    maybe, many = wire.nullable(one), wire.items(one)
+    read = one.read({"the_name": "1.5"})
+    assert read.attribute == 15_000_000
+    assert one.write(read) == {"the_name": "1.5000000"}
+    assert maybe.read(None) is None
+    assert maybe.write(None) is None
+    assert maybe.read({"the_name": "1.5"}) == read
+    assert maybe.write(read) == {"the_name": "1.5000000"}
+    assert many.read([]) == ()
+    assert many.read([{"the_name": "1.5"}]) == (read,)
+    assert many.write((read, read)) == [{"the_name": "1.5000000"}] * 2
+    assert bent(many, {}) == "value is {}, expected a list"
+    assert bent(many, [{"the_name": "1"}, 7]) == "[1] is 7, expected a JSON object"
+    assert bent(many, [{"the_name": "1"}, {}]) == f"[1].the_name is {MISSING}"
+    inner = {"type": "object", "required": ["the_name"], "properties": {"the_name": dict(wire.AMOUNT.json_schema)}}
+    assert one.json_schema == inner
+    assert maybe.json_schema == {"anyOf": [inner, {"type": "null"}]}
+    assert many.json_schema == {"type": "array", "items": inner}
 
 
 def test_the_json_schema_says_what_the_table_says() -> None:
