@@ -25,6 +25,9 @@ FETCH_BYTES: Final = 256 * 1024  # a larger batch comes alone; much more would n
 _LINGER_BATCH_BYTES: Final = 128 * 1024  # 64,000 records/s where aiokafka's own 16 KiB give 25,000
 _FETCH_WAIT_MS: Final = 50  # the embedded broker sits a fetch out even when a record comes; a real one answers at once
 _ABANDON_STEP_S: Final = 0.5
+_TOPICS_LOOK_MS: Final = (
+    10_000  # how long a topic that is made late goes unread, in silence: aiokafka's own is 5 minutes
+)
 
 
 class Undelivered(Exception):
@@ -86,6 +89,7 @@ def consumer(
         "max_partition_fetch_bytes": FETCH_BYTES,
         "fetch_max_bytes": 2 * FETCH_BYTES,
         "fetch_max_wait_ms": _FETCH_WAIT_MS,
+        "metadata_max_age_ms": _TOPICS_LOOK_MS,
     }
     return AIOKafkaConsumer(
         *topics, **connection(settings), client_id=client_id, group_id=group_id, **{**defaults, **options}
