@@ -8,78 +8,30 @@ a step that was not taken; two consumers of one wallet take turns under its row 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Generic, NamedTuple, TypeVar
 
 from consumer.records import Arrived
 from consumer.wallet import Policy
-from schema import deposit_command
-from schema.balance_event import BalanceEvent
-from schema.deposit_command import DepositCommand
-from schema.deposit_result import DepositResult, ResultError, ResultStatus
-from schema.stellar import Ledger, Stroops
 from tests.exhaustive import oracle
-from tests.exhaustive.chain import FIRST_LEDGER, START, Chain
-from tests.exhaustive.database import Committed, Database, arrived, content, record, wake
+from tests.exhaustive.chain import FIRST_LEDGER, Chain
+from tests.exhaustive.database import Committed, Database, arrived, record, wake
+from tests.exhaustive.executor import Executor
+from tests.exhaustive.world import NOBODY, Numbered, Step, World
 
-T = TypeVar("T")
-NOBODY = -1
-
-
-class Numbered(Generic[T]):
-    """Values by number, each once, so that a state is a tuple of small ints."""
-
-    def __init__(self) -> None:
-        self.values: list[T] = []
-        self._numbers: dict[T, int] = {}
-
-    def __call__(self, value: T) -> int:
-        number = self._numbers.get(value)
-        if number is None:
-            number = self._numbers[value] = len(self.values)
-            self.values.append(value)
-        return number
-
-
-class World(NamedTuple):
-    """One state of everything. Topics hold numbers of messages; `*_at` are committed offsets."""
-
-    chain: int
-    database: int
-    told: tuple[int, int] | None = None  # the version and epoch that the stream told last; None: it remembers nothing
-    hand: int = NOBODY  # a fact that a second producer has read and not yet told
-    facts: tuple[int, ...] = ()
-    facts_at: int = 0
-    results: tuple[int, ...] = ()
-    results_at: int = 0
-    sent: tuple[int, ...] = ()
-    sent_at: int = 0
-    endings: tuple[tuple[int, int], ...] = ()  # the executor's memory: command, result
-    first: int = 0  # the version of the wallet's first recorded fact
-    paused: bool = False
-    left: int = 0  # facts, results, wake-ups, crashes and replays that may still come
-    changes_left: int = 0  # what may still happen on the chain
-    rest: int = NOBODY  # once everything is quiet: the balance before the closing payment
-
-
-Step = tuple[str, World]
 CHAIN = ("50 in", "4 in", "spend", "return", "wait", "wait long")
 DISTURBANCES = ("executor", "consumer", "replay", "stream", "relay", "batch")
 
 
-class Model:
+class Model(Executor):
     """The steps of a world under one policy. Raises AssertionError, with words, where an invariant breaks."""
 
     def __init__(self, policy: Policy, *, paused: bool = False, kinds: Sequence[str] = (*CHAIN, *DISTURBANCES)) -> None:
+        super().__init__()
         self.policy = policy
         self._kinds = frozenset(kinds)
         self._paused = paused
         self._policies = {flag: _paused(policy, flag) for flag in (False, True)}
-        self.chains: Numbered[Chain] = Numbered()
         self.databases: Numbered[Database] = Numbered()
-        self.messages: Numbered[BalanceEvent | DepositResult] = Numbered()
-        self.payloads: Numbered[bytes] = Numbered()
         self._arrived: dict[int, Arrived] = {}
-        self._contents: dict[int, DepositCommand] = {}
         self._committed: dict[tuple[object, ...], Committed] = {}
         self.minimum = max(policy.min_deposit_stroops, 1)
 
@@ -116,7 +68,7 @@ class Model:
         if any(row.waits for row in database.commands):
             yield "the relay sends what waits", self._relayed(world)
         if world.sent_at < len(world.sent):
-            yield from self._executions(world)
+            yield from self.executions(world)
         may_be_taken = len(world.facts) - world.facts_at < world.left
         if may_be_taken and self._is_to_be_told(world, chain, database):
             yield f"the stream tells {chain.balance} as of {chain.version}", self._told(world, chain)
@@ -177,9 +129,9 @@ class Model:
             yield from self._producers_trouble(world)
 
     def _executors_trouble(self, world: World) -> Iterator[Step]:
-        if world.sent_at < len(world.sent) and self._ending(world, world.sent[world.sent_at]) is None:
-            yield "the executor's transaction fails", self._failed(world, "tx_failed")
-            lost = self._deposited(world, less=False)
+        if world.sent_at < len(world.sent) and self.ending(world, world.sent[world.sent_at]) is None:
+            yield "the executor's transaction fails", self.failed(world, "tx_failed")
+            lost = self.deposited(world, less=False)
             if lost is not None:
                 yield "the executor deposits, its result is lost", lost._replace(results=world.results)
         if world.sent and world.sent_at == len(world.sent):
@@ -280,79 +232,6 @@ class Model:
         if marked:
             world = world._replace(database=self.databases(database.published()))
         return world._replace(sent=(*world.sent, *sent))
-
-    # The executor
-
-    def content(self, payload: int) -> DepositCommand:
-        """A sent command, as the executor reads it."""
-        if payload not in self._contents:
-            self._contents[payload] = content(self.payloads.values[payload])
-        return self._contents[payload]
-
-    def payload_of(self, command: DepositCommand) -> int:
-        """The number of a command's bytes."""
-        return self.payloads(deposit_command.encode(command))
-
-    def _executions(self, world: World) -> Iterator[Step]:
-        """The command at hand, as the contract says: seen, expired, carried out, or too little above the reserve."""
-        payload = world.sent[world.sent_at]
-        known = self._ending(world, payload)
-        if known is not None:
-            again = world._replace(sent_at=world.sent_at + 1, results=(*world.results, known))
-            yield "the executor has seen the command and repeats its result", again
-            return
-        command, chain = self.content(payload), self.chains.values[world.chain]
-        if chain.now > command.expires_at:
-            yield "the executor lets the command expire", self._failed(world, "expired")
-            return
-        whole = self._deposited(world, less=False)
-        if whole is not None:
-            yield f"the executor deposits {command.amount_stroops}", whole
-            return
-        yield "the executor refuses: too little above the reserve", self._failed(world, "insufficient_balance")
-        less = self._deposited(world, less=True)
-        if less is not None:
-            yield "the executor deposits what is there above the reserve", less
-
-    def _ending(self, world: World, payload: int) -> int | None:
-        return next((result for command, result in world.endings if command == payload), None)
-
-    def _deposited(self, world: World, *, less: bool) -> World | None:
-        payload = world.sent[world.sent_at]
-        command, chain = self.content(payload), self.chains.values[world.chain]
-        free = chain.balance - command.reserve_stroops
-        amount = min(free, command.amount_stroops) if less else command.amount_stroops
-        if chain.now > command.expires_at or amount <= 0 or amount > free:
-            return None
-        chain = chain.moved(-amount, "deposited", payload)
-        result = DepositResult(
-            command_id=command.command_id,
-            status=ResultStatus.SUCCEEDED,
-            amount_stroops=Stroops(amount),
-            transaction_hash=f"{chain.ledger:064x}",
-            ledger=Ledger(FIRST_LEDGER + chain.ledger),
-            error=None,
-            completed_at=chain.now,
-        )
-        return self._ended(world._replace(chain=self.chains(chain)), payload, result)
-
-    def _failed(self, world: World, code: str) -> World:
-        payload = world.sent[world.sent_at]
-        result = DepositResult(
-            command_id=self.content(payload).command_id,
-            status=ResultStatus.FAILED,
-            amount_stroops=Stroops(0),
-            transaction_hash=None,
-            ledger=None,
-            error=ResultError(code=code, message=code),
-            completed_at=START,
-        )
-        return self._ended(world, payload, result)
-
-    def _ended(self, world: World, payload: int, result: DepositResult) -> World:
-        number = self.messages(result)
-        endings = tuple(sorted((*world.endings, (payload, number))))
-        return world._replace(sent_at=world.sent_at + 1, endings=endings, results=(*world.results, number))
 
 
 def _amounts(committed: Committed) -> str:

@@ -11,7 +11,8 @@ from tests.exhaustive.chain import FIRST_LEDGER, Chain
 from tests.exhaustive.database import Committed, Database
 
 if TYPE_CHECKING:
-    from tests.exhaustive.model import Model, World
+    from tests.exhaustive.model import Model
+    from tests.exhaustive.world import World
 
 
 def check_commit(model: "Model", world: "World", chain: Chain, stored: Database, committed: Committed) -> None:
@@ -45,7 +46,13 @@ def _check_deposits_snapshot(snapshot: Snapshot) -> None:
 
 
 def _check_command(
-    model: "Model", world: "World", chain: Chain, issued: Sequence[DepositCommand], command: DepositCommand, first: int
+    model: "Model",
+    world: "World",
+    chain: Chain,
+    *,
+    issued: Sequence[DepositCommand],
+    command: DepositCommand,
+    first: int,
 ) -> None:
     policy, version = model.policy, command.ledger - FIRST_LEDGER
     balance = chain.balance_at(version)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from tests.exhaustive import oracle
-from tests.exhaustive.model import NOBODY, Model, World
+from tests.exhaustive.model import Model
+from tests.exhaustive.world import NOBODY, World
 
 REST_STEPS_MAX = 400
 REST_INPUTS = 10**6

@@ -16,12 +16,12 @@ from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError
 
 from consumer import loop as consumer_loop
-from consumer import outbox as consumer_outbox
 from consumer.batch import Writes
 from consumer.loop import Loop
 from consumer.outbox import Outbox
 from consumer.records import Arrived, Reader
 from schema import balance_event, deposit_result
+from schema.service import kafka
 from schema.service.kafka import Record, Undelivered
 from schema.service.readiness import Readiness
 from schema.stellar import Network
@@ -175,11 +175,11 @@ async def test_nothing_is_marked_as_sent_before_its_ack(monkeypatch: pytest.Monk
     async def give_up(*_: object, **__: float) -> None:
         raise Undelivered("no ack")
 
-    monkeypatch.setattr(consumer_outbox.kafka, "send_all", send_all)
+    monkeypatch.setattr(kafka, "send_all", send_all)
     assert await outbox_over(steps)._round(None) == 1
     assert steps == ["acked 1", "marked"]
     steps.clear()
-    monkeypatch.setattr(consumer_outbox.kafka, "send_all", give_up)
+    monkeypatch.setattr(kafka, "send_all", give_up)
     with pytest.raises(Undelivered):
         await outbox_over(steps)._round(None)
     assert steps == []
@@ -192,7 +192,7 @@ async def test_the_stored_bytes_are_sent_as_they_are(monkeypatch: pytest.MonkeyP
     async def send_all(_producer: object, records: Sequence[Record], **_: float) -> None:
         sent.extend(records)
 
-    monkeypatch.setattr(consumer_outbox.kafka, "send_all", send_all)
+    monkeypatch.setattr(kafka, "send_all", send_all)
     await outbox_over([])._round(None)
     assert [record.value for record in sent] == [FakeUnsent.PAYLOAD]
     assert sent[0].key == ACCOUNT.encode()
