@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -43,6 +44,7 @@ class Score:
     phase: str = "starting"
     now: str = ""
     kills: int = 0
+    kills_by_program: Counter[str] = field(default_factory=Counter)
     payments: int = 0
     commands: int = 0
     tallies: dict[str, Tally]
@@ -110,15 +112,18 @@ class Conductor:
             await self._fire(volley)
 
     async def _fire(self, volley: Volley) -> None:
-        """Whoever is meant is killed; where it does not run now, somebody else who does."""
+        """Whoever is meant is killed; where it does not run now, whoever of the usual was killed least."""
+        programs = self._arena.programs
         for name, down_s in volley.kills:
-            await _until(partial(self._kill_one, [name, *USUAL], down_s), BACK_TIMEOUT_S)
+            others = sorted(USUAL, key=lambda each: programs[each].kills)
+            await _until(partial(self._kill_one, [name, *others], down_s), BACK_TIMEOUT_S)
         self._say(f"killed {', '.join(name for name, _ in volley.kills)}, or others in their place")
 
     async def _kill_one(self, names: Sequence[str], down_s: float) -> bool:
         for name in names:
             if await self._arena.programs[name].kill(down_s=down_s):
                 self.score.kills += 1
+                self.score.kills_by_program[name] += 1
                 return True
         return False
 

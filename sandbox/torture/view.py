@@ -54,6 +54,7 @@ def as_json(score: Score, plan: Plan, *, seed: int, left_out: dict[str, str]) ->
         "seconds": round(score.seconds, 1),
         "kills": score.kills,
         "kills_planned": plan.kills,
+        "kills_by_program": dict(sorted(score.kills_by_program.items())),
         "payments": score.payments,
         "faults": {name: _tally_as_json(tally) for name, tally in score.tallies.items()},
         "left_out": left_out,
@@ -107,6 +108,16 @@ def tell(console: Console, said: dict[str, Any]) -> None:
 
 
 _SHOWN: Final = (
-    *("payments", "received", "deposited", "excluded", "spent", "doubtful", "commands", "commands_by_status"),
+    *(
+        "kills_by_program",
+        "payments",
+        "received",
+        "deposited",
+        "excluded",
+        "spent",
+        "doubtful",
+        "commands",
+        "commands_by_status",
+    ),
     *("commands_said_again", "snapshots", "versions_touched", "versions_collapsed", "dead_letters"),
 )
