@@ -200,18 +200,20 @@ class Campaign:
             found.append(f"it did not come to rest within {scene.REST_WITHIN_S:.0f} s: {moves}")
         self.report.discrepancies += [f"world {number}: {each}" for each in found]
         self.report.judged += 1
-        with (self._folder / "journal.txt").open("a") as journal:
-            journal.write(f"{time.monotonic() - began:6.2f} s world-{number} judged, rested after {rested_s:.2f} s\n")
+        took = f"{time.monotonic() - began:6.2f} s world-{number} judged, at rest after {rested_s:.2f} s:"
+        self._write(took, *(found or ["exact"]))
         await asyncio.gather(*(life.kill() for life in lives.values()))
 
     def _note(self, world: World, target: Target, life: Life, hit: int, seconds: float) -> None:
         """A line in the campaign's journal: what one life came to."""
         ended = life.ended.result() if life.ended.done() else "alive"
+        where = world.stage.options.folder.name
+        took = f"{seconds:6.2f} s {where} {ended} hit {hit} passes {life.passes}"
+        self._write(f"{took} {target} [{target.scenario}]")
+
+    def _write(self, *lines: str) -> None:
         with (self._folder / "journal.txt").open("a") as journal:
-            where = world.stage.options.folder.name
-            journal.write(
-                f"{seconds:6.2f} s {where} {ended} hit {hit} passes {life.passes} {target} [{target.scenario}]\n"
-            )
+            journal.writelines(f"{line}\n" for line in lines)
 
     def _note_end(self, world: World, role: str, life: Life, when: str) -> None:
         words = _last_words(world, role)

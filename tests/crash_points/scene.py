@@ -5,6 +5,7 @@ import contextlib
 import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -14,12 +15,12 @@ import aiohttp
 import asyncpg
 import orjson
 
-from sandbox import broker, ledger_book
+from sandbox import broker, ledger_book, ledger_evidence
 from sandbox.children import Child
 from sandbox.database import PostgresServer
 from sandbox.options import Options
 from sandbox.stage import Stage
-from schema import balance_event, migrate
+from schema import balance_event, deposit_command, migrate
 from schema.balance_event import SnapshotType
 from schema.service import database, kafka
 from schema.service.settings import KafkaSettings
@@ -62,6 +63,7 @@ class World:
         self._nursery = nursery
         self._environment = environment
         self._garbage = 0
+        self._crossed: set[UUID] = set()  # changed without a payment, and not yet asked for
 
     async def start(
         self,
@@ -110,8 +112,9 @@ class World:
         await self.traffic(0)
         await self.stage.http.delete(f"{self.stage.horizon_url}/sandbox/faults")
         await asyncio.sleep(2 * LEDGER_S)  # what was enqueued is in a ledger
-        for wallet_id in self.stage.wallets:
+        for wallet_id in self._crossed:  # nobody else is read again: a payment that was passed over must show
             await self.request_read(wallet_id)
+        self._crossed.clear()
         ends_at, looks, moves = asyncio.get_running_loop().time() + REST_WITHIN_S, 0, ""
         while looks < REST_LOOKS and asyncio.get_running_loop().time() < ends_at:
             moves = await self._what_moves()
@@ -121,8 +124,11 @@ class World:
 
     async def judge(self) -> list[str]:
         """What does not add up, by the oracle that knows the chain, the topics and what is stored."""
-        sums = await ledger_book.check(self.stage, minimum_stroops=parse_stroops(MIN_DEPOSIT))
-        return sums.discrepancies
+        evidence = await ledger_evidence.collect(self.stage, minimum_stroops=parse_stroops(MIN_DEPOSIT))
+        judged = [
+            body for body in evidence.commands_said if deposit_command.decode(body).wallet_id in self.stage.wallets
+        ]
+        return ledger_book.judge(replace(evidence, commands_said=judged)).discrepancies
 
     async def _what_moves(self) -> str:
         wallets = list(self.stage.wallets)
@@ -151,6 +157,7 @@ class World:
     async def _cross_offer(self) -> None:
         """A change that no payment shows, and somebody asks for it: its ledger is beyond what was drained."""
         wallet_id, account_id = self.rng.choice(list(self.stage.wallets.items()))
+        self._crossed.add(wallet_id)
         world = await self.stage.ask_chain("world")
         offer = {
             "operation": "CrossOffer",
@@ -164,6 +171,7 @@ class World:
         await self.stage.tell_chain("transactions", {"operations": [offer], "source": None})
         await asyncio.sleep(LEDGER_S)
         await self.request_read(wallet_id)
+        self._crossed.discard(wallet_id)
 
     async def _send_garbage(self) -> None:
         """In one batch: no JSON, a fact that the database refuses, no JSON."""
