@@ -22,7 +22,7 @@ run: $(STAMP) ## the whole pipeline on this machine, live; Ctrl-C ends it with t
 test: $(STAMP) ## every test that needs nothing but this machine (and Kafka, where `make kafka` was run)
 	@$(BIN)/python -m pytest $(ARGS)
 
-exhaustive: $(STAMP) ## every order of up to 6 facts, results, crashes and replays (hours, and up to 8 GB)
+exhaustive: $(STAMP) ## every order of up to 6 facts, results, crashes and replays (an hour or more, some GB)
 	@EXHAUSTIVE=$${EXHAUSTIVE:-6} $(BIN)/python -m pytest -s tests/exhaustive $(ARGS)
 
 mutants: $(STAMP) ## do the tests notice each guard taken away, and the core changed? (ARGS=--help for parts)

@@ -103,6 +103,9 @@ def test_refusals_say_what_was_expected_and_what_came() -> None:
         ),
     )
     assert world.holds(2, 100, authorized=False).verdict is Verdict.CONFLICT
+    empty = World()
+    empty.holds(1, 0)
+    assert "balance 0.0000000, authorized True, the event" in empty.holds(1, 5).detail
     command = world.commands[0]
     assert shown(world.succeeds(command, 3, amount=101))[2] == "101.0000000 deposited, 100.0000000 commanded"
     assert world.succeeds(command, 3).verdict is Verdict.SUCCEEDED
