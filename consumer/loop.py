@@ -29,7 +29,7 @@ POLL_TIMEOUT_MS: Final = 500
 REVOKE_TIMEOUT_S: Final = 10.0  # a batch takes milliseconds: after this the others' locks and versions protect the data
 RECONNECT_DELAY_S: Final = 0.5
 STOP_DEADLINE_S: Final = 3.0
-ANSWER_WITHIN_S: Final = 8.0  # a bit more than one request has
+ANSWER_WITHIN_S: Final = 7.0  # a bit more than one request has
 SILENT_AFTER_S: Final = 2.0  # so long without a record: ask whether there are any
 GIVEN_UP_AFTER_S: Final = 60.0  # aiokafka finds its brokers again by itself, nearly always
 JOINED_WITHIN_S: Final = 5.0  # longer than this without partitions is not ready
@@ -90,8 +90,9 @@ class Loop:
             fetched = await consumer.getmany(timeout_ms=POLL_TIMEOUT_MS, max_records=self._batch_events_max)
             if fetched:
                 with self._membership.busy():
-                    await self._take_in(consumer, fetched)
-                self._heard()
+                    is_committed = await self._take_in(consumer, fetched)
+                if is_committed:
+                    self._heard()
             elif time.monotonic() - self._asked_at >= SILENT_AFTER_S:
                 await self._ask(consumer)
 
@@ -99,14 +100,17 @@ class Loop:
         self._asked_at = self._answered_at = time.monotonic()
         self._readiness.up("kafka")
 
-    async def _take_in(self, consumer: AIOKafkaConsumer, fetched: dict[TopicPartition, list[Any]]) -> None:
+    async def _take_in(self, consumer: AIOKafkaConsumer, fetched: dict[TopicPartition, list[Any]]) -> bool:
+        """Record them, then commit their offsets: whether the brokers took these."""
         records = [record for batch in fetched.values() for record in batch]
         began = time.perf_counter()
         await self._record(self._reader.read(records))
-        await _commit(consumer, {partition: batch[-1].offset + 1 for partition, batch in fetched.items()})
+        offsets = {partition: batch[-1].offset + 1 for partition, batch in fetched.items()}
+        is_committed = await self._commit(consumer, offsets)
         metrics.BATCH_SECONDS.observe(time.perf_counter() - began)
         metrics.BATCH_RECORDS.observe(len(records))
         metrics.LAG.set(sum(_left_behind(consumer, partition, batch) for partition, batch in fetched.items()))
+        return is_committed
 
     async def _record(self, arrived: Sequence[Arrived]) -> None:
         """One transaction; what the database refuses is cornered by halves, kept as a dead letter, the rest goes on."""
@@ -130,6 +134,17 @@ class Loop:
         for letter in writes.dead_letters:
             _log_refusal(letter)
         self._on_recorded(writes)
+
+    async def _commit(self, consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> bool:
+        """Progress, after the effect. Records whose offsets are not taken come again, and change nothing."""
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S):  # by itself aiokafka tries for ever
+                await consumer.commit(offsets)
+        except (KafkaError, TimeoutError) as error:
+            self._readiness.down("kafka", f"offsets not committed: {error!r}")
+            log.warning("offsets not committed, the records will come again", error=repr(error)[:300])
+            return False
+        return True
 
     async def _ask(self, consumer: AIOKafkaConsumer) -> None:
         """Whether silence is more than silence: whether the brokers answer, and have records beyond our places."""
@@ -196,15 +211,6 @@ def _left_behind(consumer: AIOKafkaConsumer, partition: TopicPartition, batch: S
     end: int = (consumer.highwater(partition) if partition in consumer.assignment() else None) or 0
     taken: int = batch[-1].offset + 1
     return max(end - taken, 0)
-
-
-async def _commit(consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
-    """Progress, after the effect. When it is not taken the records come again, to us or another, and change nothing."""
-    try:
-        async with asyncio.timeout(ANSWER_WITHIN_S):  # by itself aiokafka tries for ever
-            await consumer.commit(offsets)
-    except (KafkaError, TimeoutError) as error:
-        log.warning("offsets not committed, the records will come again", error=repr(error)[:300])
 
 
 def _log_refusal(letter: DeadLetter) -> None:
