@@ -197,7 +197,7 @@ class Campaign:
         rested_s = time.monotonic() - began
         found = await world.judge()
         if moves:
-            found.append(f"it did not come to rest within {scene.REST_WITHIN_S:.0f} s: {moves}")
+            found.append(f"it does not come to rest, nothing changed for {scene.REST_WITHIN_S:.0f} s: {moves}")
         self.report.discrepancies += [f"world {number}: {each}" for each in found]
         self.report.judged += 1
         took = f"{time.monotonic() - began:6.2f} s world-{number} judged, at rest after {rested_s:.2f} s:"
