@@ -59,6 +59,9 @@ def main(  # noqa: PLR0913 - one argument per option
     if show_plan:
         sys.stdout.write(_written(drawn))
         return
+    if folder is not None and folder.exists() and any(folder.iterdir()):
+        sys.stderr.write(f"{folder} is not empty: an executor's memory of another world must not meet this one\n")
+        sys.exit(EXIT_BAD_OPTION)
     options = Options(
         seconds=None,
         payments=None,

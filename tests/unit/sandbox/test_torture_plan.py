@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -66,6 +67,15 @@ def test_an_unknown_fault_is_refused_with_those_there_are() -> None:
     assert refused.returncode == 2
     assert "flood" in refused.stderr
     assert "database-kill" in refused.stderr
+
+
+def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
+    """The executor would remember commands and envelopes of a chain that is gone."""
+    (tmp_path / "executor").mkdir()
+    command = [sys.executable, "-m", "sandbox.torture", "--folder", str(tmp_path)]
+    refused = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert "not empty" in refused.stderr
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
