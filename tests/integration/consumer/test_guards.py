@@ -114,3 +114,22 @@ async def test_a_wallets_earlier_accounts_commands_reserve_nothing(
     assert fresh.store.network is Network.TESTNET
     writes = await fresh.take(fresh.event(other, 3, 0), fresh.event(other, 4, 70))
     assert [command.amount_stroops for command in writes.commands] == [units(70)]
+
+
+async def test_a_state_put_back_finds_the_command_that_failed(
+    feed: Feed, person: Person, connection: asyncpg.Connection
+) -> None:
+    """A failed command is loaded with no wallet: only its own key, refused by the database, has it looked up."""
+    fact = feed.event(person, 2, 150)
+    await feed.take(feed.event(person, 1, 100))
+    command = (await feed.take(fact)).commands[0]
+    await feed.take(feed.failed(command, 3))
+    await connection.execute("delete from balance_snapshots where deposit_amount > 0")
+    await connection.execute(
+        """update stellar_wallets set previous_usdc_balance = 100, balance_ledger = balance_ledger - 1,
+           due_at = null, retry_of = null"""
+    )
+    writes = await feed.take(fact)
+    assert writes.commands == []
+    assert len(writes.snapshots) == 1
+    assert await connection.fetchval("select count(*) from deposit_commands") == 1

@@ -34,6 +34,8 @@ async def test_the_cursor_waits_for_the_brokers_ack(scene: Scene, mortal: Broker
     await scene.add_wallet(0)
     scene.kafka = mortal.settings
     async with scene.stream() as running:
+        baseline = running.parts.metrics.facts.labels("poll")
+        await until_true(lambda: baseline._value.get() >= 1, what="the baseline is acked")
         await until_true(scene.saved_ledger, what="the cursor is saved")
         before = await scene.saved_ledger()
         mortal.node.pause()

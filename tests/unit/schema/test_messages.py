@@ -175,6 +175,12 @@ BENT: list[tuple[str, str, object, str]] = [
     ("event", "observed_ledger", 2**32, f"observed_ledger is 4294967296, expected {LEDGER_SHAPE}"),
     ("event", "observed_at", "2026-01-31 12:00:00Z", f"observed_at is '2026-01-31 12:00:00Z', expected {TIME_SHAPE}"),
     ("event", "movements_since", "1", f"movements_since is '1', expected {LEDGER_SHAPE}"),
+    (
+        "event",
+        "movements",
+        None,
+        f"movements_since is {EVENT.movements_since}, expected null exactly when movements is",
+    ),
     ("event", "movements_since", None, "movements_since is None, expected null exactly when movements is"),
     ("event", "movements", {}, "movements is {}, expected a list"),
     ("event", "movements", [7], "movements.[0] is 7, expected a JSON object"),
