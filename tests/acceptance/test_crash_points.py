@@ -12,7 +12,7 @@ from tests.crash_points.points import ROOT
 SAMPLE = int(os.environ.get("CRASH_SAMPLE", "60"))
 SEED = int(os.environ.get("CRASH_SEED", "1"))
 WORLDS = 3
-TIMEOUT_S = 280.0
+TIMEOUT_S = 540.0
 
 
 @pytest.mark.timeout(TIMEOUT_S + 15)

@@ -28,12 +28,13 @@ from schema.stellar import AccountId, Asset, Ledger, Network, Stroops, parse_str
 from tests.crash_points.nursery import Life, Nursery
 from tests.fixtures_database import execute, fresh_database
 
-JUDGED: Final = 24  # so many that a fact that was lost is not made good by the wallet's next payment at once
+JUDGED: Final = 48
 PAID_AT_ONCE: Final = 4
+PAID_IN_A_ROW: Final = 10  # and then not for long: a wallet's next payment would make a lost fact good
 PARTITIONS: Final = 3
 TEMPLATE: Final = "crash_points_template"
 LEDGER_S: Final = 0.25
-PAYMENTS_PER_S: Final = 2.0  # not one in each ledger: some ledgers must be without
+PAYMENTS_PER_S: Final = 0.5  # of every kind, to anybody
 MIN_DEPOSIT: Final = "1"
 SESSION_MS: Final = 1_000
 ERRAND_EVERY_S: Final = 0.15
@@ -68,7 +69,7 @@ class World:
         self.producer = kafka.producer(KafkaSettings(kafka_bootstrap_servers=stage.bootstrap_servers), client_id="test")
         self._nursery = nursery
         self._environment = environment
-        self._garbage = 0
+        self._garbage = self._bursts = 0
         self._crossed: set[UUID] = set()  # changed without a payment, and not yet asked for
 
     async def start(
@@ -159,7 +160,9 @@ class World:
 
     async def _pay_many(self) -> None:
         """Many wallets in one ledger, and one among them that the database refuses."""
-        wallets = self.rng.sample(list(self.stage.wallets.values()), PAID_AT_ONCE)
+        first = self._bursts // PAID_IN_A_ROW * PAID_AT_ONCE % JUDGED
+        self._bursts += 1
+        wallets = list(self.stage.wallets.values())[first : first + PAID_AT_ONCE]
         wallets += self.rng.choices((self.unlucky[1], self.meddled[1]))
         payments = [{"to": wallet, "amount": f"{self.rng.randint(1, 10**9) / 10**7:.7f}"} for wallet in wallets]
         await self.stage.tell_chain("pay", payments)
