@@ -165,9 +165,11 @@ class _Pair:
         self.has_lost_bytes = False
         self.swallows_answer = False
         self.is_silent = False
+        self.is_over = asyncio.Event()
 
     def reset(self) -> None:
         """End both ends at once, as a router that forgot them does."""
+        self.is_over.set()
         for end in (self.client, self.server):
             if end is not None:
                 with contextlib.suppress(OSError):
@@ -187,7 +189,7 @@ async def _pump_both(link: Link, pair: _Pair, client: asyncio.StreamReader, serv
     try:
         await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         if pair.is_silent:
-            await asyncio.Event().wait()  # not even an end is heard on the other side
+            await pair.is_over.wait()  # not even an end is heard on the other side
         if link.mode is not Mode.STALLED:
             for writer in (pair.server, pair.client):  # what is still on its way out may leave
                 with contextlib.suppress(OSError):
