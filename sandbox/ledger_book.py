@@ -22,13 +22,14 @@ from sandbox.ledger_evidence import (
     Scene,
     balances_by_ledger,
     bodies_by_id,
+    events_by_account,
     held_at,
     moves,
     signed_stroops,
     stroops,
-    versions,
 )
 from schema import deposit_command, deposit_result
+from schema.balance_event import BalanceEvent
 from schema.deposit_result import ResultStatus
 from schema.identity import command_id
 from schema.stellar import format_stroops, parse_stroops
@@ -72,13 +73,17 @@ def judge(evidence: Evidence) -> Sums:
     """The verdict on a finished run."""
     sums = Sums(dead_letters=evidence.dead_letters)
     said = _check_topics(evidence, sums)
+    place = {each: number for number, each in enumerate(said)}
     deposits: dict[str, dict[str, int]] = {}
     for change in evidence.vault_history["changes"]:
         amount = signed_stroops(change["amount"])
         if amount > 0:
             deposits.setdefault(change["source"], {})[change["transaction_hash"]] = amount
+    epochs = [events_by_account(epoch) for epoch in evidence.epochs]
     for wallet_id in evidence.wallets:
-        _Wallet(wallet_id, evidence, sums).check(said, deposits.get(evidence.wallets[wallet_id], {}))
+        account_id = evidence.wallets[wallet_id]
+        told = [by_account.get(account_id, []) for by_account in epochs]
+        _Wallet(wallet_id, evidence, sums, told).check(said, place, deposits.get(account_id, {}))
     if not evidence.chain_exact:
         sums.discrepancies.append("the simulated chain itself does not add up")
     return sums
@@ -104,25 +109,26 @@ def _check_topics(evidence: Evidence, sums: Sums) -> dict[str, list[bytes]]:
 class _Wallet:
     """One wallet's sums, from the chain's point of view first."""
 
-    def __init__(self, wallet_id: UUID, evidence: Evidence, sums: Sums) -> None:
+    def __init__(self, wallet_id: UUID, evidence: Evidence, sums: Sums, told: list[list[BalanceEvent]]) -> None:
         self._id = wallet_id
         self._account_id = evidence.wallets[wallet_id]
         self._evidence = evidence
         self._sums = sums
+        self._told = told  # of this wallet, by epoch
         self._history = evidence.histories[wallet_id]
         self._row = evidence.rows[wallet_id]
         self._snapshots = evidence.snapshots[wallet_id]
         self._facts = [row for row in self._snapshots if row["event_id"] is not None]
         self._commands = evidence.commands[wallet_id]
 
-    def check(self, said: dict[str, list[bytes]], deposits: dict[str, int]) -> None:
+    def check(self, said: dict[str, list[bytes]], place: dict[str, int], deposits: dict[str, int]) -> None:
         if not self._facts:
             self._wrong("no snapshot at all")
             return
         self._check_snapshots()
         self._check_told()
         self._check_commands(said)
-        self._check_order(said)
+        self._check_order(place)
         self._check_causes()
         self._check_deposits(deposits)
         self._check_money(deposits)
@@ -154,10 +160,10 @@ class _Wallet:
         """
         recorded = {row["ledger"] for row in self._facts}
         told: set[int] = set()
-        for epoch in self._evidence.epochs:
-            is_last = epoch is self._evidence.epochs[-1]
+        for events in self._told:
+            is_last = events is self._told[-1]
             newest = max(told, default=0)
-            for version in versions(epoch, self._account_id):
+            for version in (event.ledger for event in events if not event.is_absence):
                 if is_last and version > newest and version not in recorded:
                     self._wrong(f"ledger {version} was told and is not recorded")
                 newest = max(newest, version)
@@ -183,12 +189,10 @@ class _Wallet:
             if (stored.amount_stroops, stored.account_id) != (stroops(row["amount"]), self._account_id):
                 self._wrong(f"command {row['command_id']}: its bytes say something else than its row")
 
-    def _check_order(self, said: dict[str, list[bytes]]) -> None:
+    def _check_order(self, place: dict[str, int]) -> None:
         """In the order of first appearance on the topic, as decided."""
-        decided = [str(row["command_id"]) for row in self._commands]
-        mine = set(decided)
-        sent = [each for each in said if each in mine]
-        if sent != [each for each in decided if each in said]:
+        places = [place[each] for row in self._commands if (each := str(row["command_id"])) in place]
+        if places != sorted(places):
             self._wrong("its commands are on the topic in another order than they were decided in")
 
     def _check_causes(self) -> None:
@@ -265,10 +269,10 @@ class _Wallet:
         """Increases that may have been protected because the fact did not say of all of them where they came from."""
         unknown: set[int] = set()
         since = {row["ledger"]: before["ledger"] for before, row in pairwise(self._facts)}
-        for epoch in self._evidence.epochs:
+        for events in self._told:
             seen: set[int] = set()
-            for event in epoch.events:
-                if event.account_id != self._account_id or event.ledger in seen or event.ledger not in since:
+            for event in events:
+                if event.ledger in seen or event.ledger not in since:
                     continue  # what says a version again is a duplicate
                 seen.add(event.ledger)
                 if event.movements is None or (event.movements_since or 0) > since[event.ledger]:

@@ -180,9 +180,12 @@ def bodies_by_id(bodies: Iterable[bytes], identify: Callable[[bytes], str]) -> d
     return found
 
 
-def versions(epoch: Epoch, account_id: str) -> list[int]:
-    """The versions of a wallet that were told, in order."""
-    return [event.ledger for event in epoch.events if event.account_id == account_id and not event.is_absence]
+def events_by_account(epoch: Epoch) -> dict[str, list[BalanceEvent]]:
+    """Each wallet's facts, in the order in which they were told."""
+    found: dict[str, list[BalanceEvent]] = {}
+    for event in epoch.events:
+        found.setdefault(event.account_id, []).append(event)
+    return found
 
 
 def stroops(amount: Decimal) -> int:

@@ -29,6 +29,7 @@ from schema.stellar import Network
 EXIT_FOUND: Final = 1
 EXIT_BAD_OPTION: Final = 2
 LINE_S: Final = 10.0
+QUIET_WALLETS_MAX: Final = 1_000  # one a second, and no more than can be looked at in the end
 REFRESH_S: Final = 0.5
 
 
@@ -63,7 +64,7 @@ def main(  # noqa: PLR0913 - one argument per option
         sys.stderr.write(f"{folder} is not empty: an executor's memory of another world must not meet this one\n")
         sys.exit(EXIT_BAD_OPTION)
     options = Options(
-        seconds=None,
+        seconds=60 * minutes,
         payments=None,
         wallets=wallets,
         payments_per_s=payments_per_s,
@@ -140,7 +141,8 @@ async def _run(
     for name, why in left_out.items():
         console.print(f"LEFT OUT: {name}: {why}", style="bold yellow", soft_wrap=True)
     with_disks = any(each.disk for each in chosen.values())
-    async with set_up(options, say, with_disks=with_disks) as arena:
+    quiet_wallets = min(QUIET_WALLETS_MAX, max(1, round(options.seconds or 0)))
+    async with set_up(options, say, with_disks=with_disks, quiet_wallets=quiet_wallets) as arena:
         conductor = Conductor(arena, drawn, chosen, say=say)
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, conductor.stop)

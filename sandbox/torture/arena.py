@@ -66,6 +66,7 @@ class Arena:
     asset: Asset
     vault: AccountId
     wallets: dict[UUID, AccountId]
+    quiet: list[AccountId]  # those of them that are paid once in the whole run: no later payment brings what was lost
     http: aiohttp.ClientSession
     pool: asyncpg.Pool
     programs: dict[str, Program]
@@ -120,7 +121,7 @@ class Arena:
 
 
 @asynccontextmanager
-async def set_up(options: Options, say: Say, *, with_disks: bool) -> AsyncIterator[Arena]:
+async def set_up(options: Options, say: Say, *, with_disks: bool, quiet_wallets: int = 0) -> AsyncIterator[Arena]:
     """Bring everything up; our programs run as soon as they are wanted. Everything ends with the block."""
     async with AsyncExitStack() as stack:
         folder = options.folder
@@ -131,6 +132,7 @@ async def set_up(options: Options, say: Say, *, with_disks: bool) -> AsyncIterat
         say("the chain and its Horizon (simulated) are starting")
         horizon_url, asset, vault, accounts = await stage.start_horizon(stack, options, None, http, say)
         assert vault is not None
+        quiet = await _open_quiet_wallets(http, horizon_url, folder, quiet_wallets)
         postgres = await _database(stack, folder, say)
         links = await _links(stack, postgres, horizon_url)
         kafka = await _kafka(stack, folder, links, say)
@@ -146,7 +148,8 @@ async def set_up(options: Options, say: Say, *, with_disks: bool) -> AsyncIterat
             horizon_url=horizon_url,
             asset=asset,
             vault=vault,
-            wallets=await stage.insert_wallets(pool, options, accounts),
+            wallets=await stage.insert_wallets(pool, options, [*accounts, *quiet]),
+            quiet=quiet,
             http=http,
             pool=pool,
             programs={},
@@ -157,6 +160,19 @@ async def set_up(options: Options, say: Say, *, with_disks: bool) -> AsyncIterat
         await topics.ensure(arena.kafka_settings, say=lambda _: None)
         await _programs(stack, arena)
         yield arena
+
+
+async def _open_quiet_wallets(
+    http: aiohttp.ClientSession, horizon_url: str, folder: Path, count: int
+) -> list[AccountId]:
+    """More wallets, which the traffic does not know."""
+    if not count:
+        return []
+    async with http.post(f"{horizon_url}/sandbox/wallets", data=orjson.dumps({"count": count})) as answer:
+        opened = orjson.loads(await answer.read())["wallets"]
+    secrets = folder / "secrets.json"
+    secrets.write_bytes(orjson.dumps([*orjson.loads(secrets.read_bytes()), *opened]))
+    return [AccountId(wallet["account_id"]) for wallet in opened]
 
 
 def _mount(stack: AsyncExitStack, folder: Path) -> dict[str, Disk]:

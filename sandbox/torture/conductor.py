@@ -1,6 +1,7 @@
 """Leads a torture: baselines, traffic under kills and faults, rest, verdict."""
 
 import asyncio
+import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ from schema.stellar import parse_stroops
 
 POLL_S: Final = 0.1
 COUNT_S: Final = 1.0
+QUIET_UNITS: Final = (5, 100)  # some below the minimum
 BASELINES_TIMEOUT_S: Final = 120.0
 BACK_TIMEOUT_S: Final = 90.0  # after a fault is healed something must be recorded again: longer is a hang
 REST_TIMEOUT_S: Final = 300.0
@@ -93,6 +95,7 @@ class Conductor:
             async with asyncio.TaskGroup() as lanes:
                 lanes.create_task(self._kills())
                 lanes.create_task(self._steps())
+                lanes.create_task(self._pay_the_quiet())
         finally:
             await arena.tell_chain("traffic", {"payments_per_s": 0})
         score.phase, score.now = "coming to rest", ""
@@ -103,6 +106,15 @@ class Conductor:
         await self._judge()
         score.seconds = time.monotonic() - began
         return score
+
+    async def _pay_the_quiet(self) -> None:
+        """Each of them once, spread over the run: what is lost of that payment stays lost, and is seen."""
+        rng = random.Random(f"quiet {self._arena.options.seed}")
+        for account_id in self._arena.quiet:
+            if await self._is_stopped((self._arena.options.seconds or 0) / len(self._arena.quiet)):
+                return
+            units = rng.randint(*QUIET_UNITS)
+            await self._arena.tell_chain("pay", {"to": account_id, "amount": f"{units}.0000000"})
 
     async def _kills(self) -> None:
         began = time.monotonic()
