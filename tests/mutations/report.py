@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from tests.mutations.core import SCORE_MIN, Score, equivalents
-from tests.mutations.guards import Caught
+from tests.mutations.guards import Caught, guards
 from tests.mutations.trees import ROOT
 
 PAGE = ROOT / "docs" / "mutations.md"
@@ -21,7 +22,9 @@ each guard's text still stands where the list says and that each named test is t
 
 def keep(*, caught: Sequence[Caught] = (), scores: Sequence[Score] = ()) -> None:
     """Merge what was found into found.json, and write the page from it."""
-    found = orjson.loads(FOUND.read_bytes()) if FOUND.is_file() else {"guards": {}, "core": {}}
+    found = _found()
+    known = {guard.name for guard in guards()}
+    found["guards"] = {name: what for name, what in found["guards"].items() if name in known}
     found["guards"] |= {each.guard.name: [each.guard.file, each.guard.protects, each.test] for each in caught}
     found["core"] |= {
         score.module: {"mutants": score.mutants, "killed": score.killed, "equivalent": len(score.equivalent)}
@@ -31,11 +34,21 @@ def keep(*, caught: Sequence[Caught] = (), scores: Sequence[Score] = ()) -> None
     PAGE.write_text(_page(found["guards"], found["core"]))
 
 
-def _page(guards: dict[str, list[str]], core: dict[str, dict[str, int]]) -> str:
-    caught = sum(bool(test) for _, _, test in guards.values())
-    lines = [_HEAD, f"## {caught} of {len(guards)} guards", "", "| guard | in | what it protects | caught by |"]
+def caught_before() -> set[str]:
+    """The guards whose removal the last run that tried it has seen noticed."""
+    return {name for name, (_, _, test) in _found()["guards"].items() if test}
+
+
+def _found() -> dict[str, Any]:
+    found: dict[str, Any] = orjson.loads(FOUND.read_bytes()) if FOUND.is_file() else {"guards": {}, "core": {}}
+    return found
+
+
+def _page(removed: dict[str, list[str]], core: dict[str, dict[str, int]]) -> str:
+    caught = sum(bool(test) for _, _, test in removed.values())
+    lines = [_HEAD, f"## {caught} of {len(removed)} guards", "", "| guard | in | what it protects | caught by |"]
     lines.append("|---|---|---|---|")
-    for name, (file, protects, test) in sorted(guards.items(), key=lambda item: (item[1][0], item[0])):
+    for name, (file, protects, test) in sorted(removed.items(), key=lambda item: (item[1][0], item[0])):
         shown = f"`{test.partition('::')[2].partition('[')[0]}`" if test else "**SURVIVED**"
         lines.append(f"| {name} | `{file}` | {protects} | {shown} |")
     lines += ["", "## The pure core, changed everywhere", "", _CORE.format(minimum=SCORE_MIN), ""]
@@ -49,9 +62,9 @@ def _page(guards: dict[str, list[str]], core: dict[str, dict[str, int]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-_CORE = """`python -m tests.mutations core` lets mutmut change every operator, constant, argument and text in the functions
-of the pure modules, one at a time, with the pure tests alone as judges. At least {minimum} % must be killed, all
-modules together. mutmut leaves alone what runs at import and decorated functions: the message tables, patterns,
+_CORE = """`python -m tests.mutations core` lets mutmut change every operator, constant, argument and text in the
+functions of the pure modules, one at a time, with the pure tests alone as judges. At least {minimum} % must be killed,
+all modules together. mutmut leaves alone what runs at import and decorated functions: the message tables, patterns,
 properties and cached parsers; the guards above and the tests in `tests/unit/schema` are for those."""
 
 
