@@ -31,6 +31,7 @@ RECONNECT_DELAY_S: Final = 0.5
 STOP_DEADLINE_S: Final = 3.0
 ANSWER_WITHIN_S: Final = 7.0  # a bit more than one request has
 SILENT_AFTER_S: Final = 2.0  # so long without a record: ask whether there are any
+STUCK_AFTER_S: Final = 6.0  # records are there and none came for so long; twice as long after each vain restart
 GIVEN_UP_AFTER_S: Final = 60.0  # aiokafka finds its brokers again by itself, nearly always
 JOINED_WITHIN_S: Final = 5.0  # longer than this without partitions is not ready
 
@@ -63,6 +64,8 @@ class Loop:
         self._membership = _Membership()
         self._asked_at = self._answered_at = 0.0
         self._behind: dict[TopicPartition, int] = {}
+        self._behind_since = 0.0
+        self._patience_s = STUCK_AFTER_S
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Follow the topics; when the broker goes away, wait and start over."""
@@ -96,7 +99,9 @@ class Loop:
             elif time.monotonic() - self._asked_at >= SILENT_AFTER_S:
                 await self._ask(consumer)
 
-    def _heard(self) -> None:
+    def _heard(self, *, records: bool = True) -> None:
+        if records:
+            self._behind, self._patience_s = {}, STUCK_AFTER_S
         self._asked_at = self._answered_at = time.monotonic()
         self._readiness.up("kafka")
 
@@ -164,10 +169,12 @@ class Loop:
             return
         behind = {partition: place for partition, place in places.items() if ends[partition] > place}
         metrics.LAG.set(sum(ends[partition] - place for partition, place in behind.items()))
-        if behind and behind.items() & self._behind.items():
+        if not behind.items() & self._behind.items():
+            self._behind, self._behind_since = behind, self._asked_at
+        elif self._asked_at - self._behind_since >= self._patience_s:
+            self._patience_s = min(2 * self._patience_s, GIVEN_UP_AFTER_S)
             raise _Stuck(f"no records came, and there are some behind {behind}")
-        self._heard()
-        self._behind = behind
+        self._heard(records=False)
 
 
 class _Membership(ConsumerRebalanceListener):  # type: ignore[misc]
