@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+WORKERS ?= 3
 
 .PHONY: help run test exhaustive mutants bench torture crash-points check format schemas docs lock kafka
 
@@ -20,7 +21,8 @@ run: $(STAMP) ## the whole pipeline on this machine, live; Ctrl-C ends it with t
 	@$(BIN)/python -m sandbox $(ARGS)
 
 test: $(STAMP) ## every test that needs nothing but this machine (and Kafka, where `make kafka` was run)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(or $(ARGS),-n $(WORKERS) -m "not alone")
+	@$(if $(ARGS),,$(BIN)/python -m pytest -m alone)
 
 exhaustive: $(STAMP) ## every order of up to 6 facts, results, crashes and replays (an hour or more, some GB)
 	@EXHAUSTIVE=$${EXHAUSTIVE:-6} $(BIN)/python -m pytest -s tests/exhaustive $(ARGS)

@@ -15,6 +15,7 @@ WORLDS = 3
 TIMEOUT_S = 540.0
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(TIMEOUT_S + 15)
 async def test_killed_at_its_awaits_by_name_every_sum_is_exact() -> None:
     """Each of the sample is reached and dies there; when all is quiet the oracle finds nothing lost, nothing twice."""

@@ -27,7 +27,7 @@ from schema.stellar import Network
 from tests.fixtures_brokers import need_apache_kafka
 from tests.waiting import until
 
-pytestmark = [pytest.mark.kafka, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.alone, pytest.mark.kafka, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 HALF_OPEN_S = 15.0
 KAFKA_BACK_S = 10.0
@@ -118,7 +118,7 @@ async def running() -> AsyncIterator[World]:
         folder=folder,
     )
     async with (
-        arena.set_up(options, lambda _: None, with_disks=False) as up,
+        arena.set_up(options, lambda _: None, with_disks=False, quiet_wallets=0) as up,
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http,
     ):
         for program in PROGRAMS:

@@ -24,6 +24,8 @@ from tests.integration.producers.wire import (
 )
 from tests.unit.producers.records import ALICE, ASSET, LEDGER, payment
 
+pytestmark = pytest.mark.alone
+
 WITHIN_S = 15.0
 CURSOR = Cursor(str(LEDGER << 32))
 PAGE = http(page_body(payment()))

@@ -17,6 +17,8 @@ from sandbox.horizon_faults import Fault
 from tests.integration.producers.scene import Scene, until_true
 from tests.integration.producers.truth import Truth
 
+pytestmark = pytest.mark.alone
+
 WITHIN_S = 15.0
 
 
