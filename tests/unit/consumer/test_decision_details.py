@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -115,7 +116,8 @@ def test_a_command_without_a_recorded_fact_is_a_bug(missing: str) -> None:
     """A broken invariant of ours crashes, and says for which wallet."""
     world = World(reserve_stroops=Stroops(-units(50)))
     world.holds(1, 100)
-    broken = replace(world.state, **{missing: None})
+    changed: dict[str, Any] = {missing: None}
+    broken = replace(world.state, **changed)
     with pytest.raises(AssertionError, match=f"^wallet {WALLET_ID}: a command without a recorded fact$"):
         deposit(
             replace(broken, protected_stroops=Stroops(-units(50))),
@@ -169,8 +171,11 @@ def test_a_late_failure_is_recorded_and_moves_nothing() -> None:
 
 def test_the_delay_doubles_twenty_times_and_ends_at_a_day() -> None:
     """Whatever the first delay is: 2**20 of it, or a day."""
-    for first, last in ((timedelta(milliseconds=50), timedelta(milliseconds=50) * 2**20), (None, timedelta(days=1))):
-        world = World(attempts_max=100, **({} if first is None else {"retry_delay": first}))
+    for first, last in (
+        (timedelta(milliseconds=50), timedelta(milliseconds=50) * 2**20),
+        (timedelta(seconds=30), timedelta(days=1)),
+    ):
+        world = World(attempts_max=100, retry_delay=first)
         world.holds(1, 0)
         world.holds(2, 100)
         world.state = replace(world.state, failures_in_a_row=30)
