@@ -15,7 +15,8 @@ make torture ARGS=--only=commit-lost          # one kind alone, with the kills
 
 Real processes (`python -m producers stream`, `python -m consumer`, the sandbox's executor), a real PostgreSQL, a real
 Apache Kafka and the sandbox's Horizon, with a TCP proxy in every link between two of them (`sandbox/torture/proxy.py`).
-Traffic flows all the time. Faults come one after another; kills (`kill -9` of any of our processes, up to four in one
+Traffic flows all the time; besides, each of up to 1,000 quiet wallets is paid once, so that no later payment can bring
+what was lost. Faults come one after another; kills (`kill -9` of any of our processes, up to four in one
 moment) come beside them. After each fault something must be recorded again within 90 s, kills or not. In the end
 everything is healed, the world must come to rest within 300 s with nobody's help, and the oracle judges.
 
