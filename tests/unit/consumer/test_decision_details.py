@@ -10,10 +10,10 @@ import pytest
 
 from consumer.decide import decide
 from consumer.deposit import deposit
-from consumer.inputs import Fact
+from consumer.inputs import Fact, Result
 from consumer.outcome import Reason, Verdict
 from consumer.wallet import CommandRecord, CommandStatus, WalletState
-from schema.deposit_result import ResultStatus
+from schema.deposit_result import DepositResult, ResultError, ResultStatus
 from schema.identity import command_id
 from schema.stellar import NOTHING, Ledger, Stroops
 from tests.unit.consumer.worlds import (
@@ -223,3 +223,67 @@ def test_what_is_in_flight_and_what_is_settled() -> None:
     assert state.command(first.command_id) is first
     assert state.command(WALLET_ID) is None
     assert POLICY.enabled
+
+
+def test_a_newer_fact_may_let_a_command_expire_without_an_increase() -> None:
+    """Less is there than before; what expired is ended, and what is there is commanded anew."""
+    world = World()
+    world.holds(1, 0)
+    world.holds(2, 100)
+    outcome = world.holds(100, 90)
+    assert [ended.command_id for ended in outcome.ended] == [world.commands[0].command_id]
+    assert world.amounts() == [100, 90]
+    assert world.commands[1].previous_command_id == world.commands[0].command_id
+
+
+def test_of_nothing_nothing_is_commanded() -> None:
+    """With no minimum, no protection and no reserve a balance of 0 is still nothing."""
+    world = World(min_deposit_stroops=NOTHING)
+    world.holds(1, 0)
+    world.state = replace(world.state, due_at=close_time(1))
+    assert world.due(close_time(1)).reason is Reason.BELOW_MINIMUM
+    assert world.commands == []
+
+
+def test_why_less_than_the_minimum_is_left() -> None:
+    """A maximum under the minimum, or a day's cap that leaves less than is there."""
+    world = World(max_deposit_stroops=units(5))
+    world.holds(1, 0)
+    assert world.holds(2, 100).reason is Reason.BELOW_MINIMUM
+    capped = World(daily_cap_stroops=units(5))
+    capped.holds(1, 0)
+    assert capped.holds(2, 10).reason is Reason.DAILY_CAP
+
+
+def test_a_failures_transaction_is_on_record() -> None:
+    """A ledger may hold the transaction as failed: its hash is kept."""
+    world = World()
+    world.holds(1, 0)
+    world.holds(2, 100)
+    failed = DepositResult(
+        command_id=world.commands[0].command_id,
+        status=ResultStatus.FAILED,
+        amount_stroops=NOTHING,
+        transaction_hash="ab" * 32,
+        ledger=None,
+        error=ResultError(code="op_underfunded", message="failed in ledger 3"),
+        completed_at=close_time(3),
+    )
+    outcome = decide(world.state, Result(result=failed, at=close_time(3)), world.policy)
+    assert [ended.transaction_hash for ended in outcome.ended] == ["ab" * 32]
+    assert [ended.status for ended in outcome.ended] == [CommandStatus.FAILED]
+
+
+def test_a_deposit_of_everything_leaves_a_snapshot_of_0() -> None:
+    """The balance that is known, to the stroop; and a success forgets the failure of the command before it."""
+    world = World()
+    world.holds(1, 0)
+    world.holds(2, 100)
+    world.holds(3, 130)
+    world.holds(4, 0)
+    world.fails(world.commands[0], ledger=5)
+    assert world.state.retry_of == world.commands[0].command_id
+    outcome = world.succeeds(world.commands[1], ledger=4)
+    assert outcome.snapshot is not None
+    assert (outcome.snapshot.balance_stroops, outcome.snapshot.previous_stroops) == (0, 0)
+    assert world.state.retry_of is None

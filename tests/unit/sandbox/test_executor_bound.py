@@ -54,7 +54,7 @@ def carrier(seconds: int, signed: list[Signed]) -> Carrier:
     rules = Rules(network=Network.TESTNET, asset=USDC, vault_address=VAULT)  # type: ignore[arg-type]
     chain: Any = FakeChain(seconds)
     published: Any = None
-    return Carrier(memory=memory, chain=chain, sign=lambda **_: SIGNED, publish=published, rules=rules)  # type: ignore[arg-type]
+    return Carrier(memory=memory, chain=chain, sign=lambda **_: SIGNED, publish=published, rules=rules)
 
 
 async def test_nothing_is_signed_once_the_chain_has_reached_the_bound() -> None:
