@@ -19,10 +19,9 @@ from tests.crash_points.scene import PAYMENTS_PER_S, World
 KILLS_BETWEEN_RESTS: Final = 80
 RESTS_A_WORLD: Final = 6
 ATTEMPTS_MAX: Final = 6
-ATTEMPT_S: Final = 10.0
+ATTEMPT_S: Final = 15.0
 AGAIN_S: Final = 1.5  # a point that was passed once is passed again within this, or not at all
 LOOK_S: Final = 0.25
-HITS_MAX: Final = 3
 BASELINES_WITHIN_S: Final = 60.0
 LOG_LINES_SHOWN: Final = 15
 KILLED: Final = -9
@@ -73,7 +72,7 @@ class Campaign:
         self._template = template
         self._folder = folder
         self._on_kill = on_kill
-        self._hits_max: dict[Target, int] = dict.fromkeys(targets, HITS_MAX)
+        self._hits_max: dict[Target, int] = {target: SCENARIOS[target.scenario].hits_max for target in targets}
         shuffled = [target for _ in range(rounds) for target in self._rng.sample(targets, len(targets))]
         self._queues = {role: deque(each for each in shuffled if each.role == role) for role in ROLES}
         self._worlds = 0
@@ -175,6 +174,8 @@ class Campaign:
             await asyncio.wait([urging])
             if not urging.cancelled() and (error := urging.exception()) is not None:
                 self.report.ended_by_themselves.append(f"{target.scenario}: {type(error).__name__}: {error}")
+            if scenario.has_faults:
+                await world.clear_faults()
             done = life.ended.done()
             if done and life.ended.result() == KILLED and life.passes == hit:
                 self.report.kills[target] += 1
@@ -226,6 +227,9 @@ async def _wait(life: Life, hit: int) -> None:
     passes = 0
     while time.monotonic() < ends_at:
         if (await asyncio.wait([life.ended], timeout=LOOK_S))[0]:
+            return
+        if life.passes >= hit:  # it dies, and the news is on its way
+            await asyncio.wait([life.ended], timeout=ATTEMPT_S)
             return
         if passes < life.passes < hit:
             passes = life.passes

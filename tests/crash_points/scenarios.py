@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import asyncpg
+import orjson
 
 from tests.crash_points.nursery import Life
 from tests.crash_points.scene import SESSION_MS, World
@@ -50,6 +51,8 @@ class Scenario:
     constants: Mapping[str, float] = field(default_factory=dict)
     environment: Callable[[World], Mapping[str, str]] = lambda _world: {}
     prepare: Callable[[World], Awaitable[None]] | None = None  # before it starts
+    hits_max: int = 3  # which pass it dies at is drawn from so many; 1 where a life passes once
+    has_faults: bool = False  # in Horizon: they end with the life, or they would pile up
 
 
 async def _nothing(_world: World, _life: Life, _role: str) -> None:
@@ -134,6 +137,65 @@ async def _silence_source(world: World) -> None:
     await world.add_fault(path_prefix="/", status=200, body="nonsense", times=60)
 
 
+async def _break_push(world: World) -> None:
+    """Pages are there; the stream of payments is refused, ends at once, or fails."""
+    for _ in range(20):
+        await world.add_fault(path_prefix="/payments", only="stream", status=503)
+        await world.add_fault(path_prefix="/payments", only="stream", stream="close")
+        await world.add_fault(path_prefix="/payments", only="stream", stream_error="internal error")
+
+
+async def _puzzle(world: World, _life: Life, _role: str) -> None:
+    """An account's page that makes no sense, until it is a dead letter of the stream; and again."""
+    wallet_id, account_id = world.unlucky
+    page = orjson.dumps({"account_id": account_id, "balances": "many"}).decode()
+    ledger = (await world.stage.ask_chain(f"accounts/{account_id}/history"))["ledger"]
+    headers = {"Latest-Ledger": str(ledger), "Content-Type": "application/json"}
+    fault = {"path_prefix": f"/accounts/{account_id}", "status": 200, "body": page, "headers": headers, "times": 10**6}
+    await world.add_fault(**fault)
+    while True:
+        await world.request_read(wallet_id)
+        await asyncio.sleep(0.3)
+
+
+async def _cross_offers(world: World, _life: Life, _role: str) -> None:
+    """Changes that no payment shows: a read is beyond what was drained."""
+    while True:
+        await world.cross_offer()
+
+
+async def _speak_of_wallets(world: World, _life: Life, _role: str) -> None:
+    """Wallets are said to be new."""
+    while True:
+        await world.speak_of_wallet()
+        await asyncio.sleep(0.2)
+
+
+async def _lock_wallets(world: World, life: Life, role: str) -> None:
+    """Reading all wallets waits for a lock, and the server ends the connection meanwhile."""
+    while not life.ended.done():
+        async with world.pool.acquire() as connection, connection.transaction():
+            await connection.execute("lock table stellar_wallets in access exclusive mode")
+            await world.pool.execute("select pg_notify('stellar_wallets', '')")
+            await asyncio.sleep(0.5)
+            await _disconnect(world, role)
+        await asyncio.sleep(0.5)
+
+
+async def _freeze_broker(world: World, life: Life, _role: str) -> None:
+    """It stops with a request on its way to a broker that answers nothing."""
+    await asyncio.sleep(world.rng.uniform(1.5, 2.5))
+    try:
+        world.node.pause()
+        await world.write_dead_letter()
+        await world.pay_many()
+        await asyncio.sleep(1.2)
+        life.signal(signal.SIGTERM)
+        await asyncio.sleep(2.0)
+    finally:
+        world.node.resume()
+
+
 async def _hold_outbox(world: World, _life: Life, _role: str) -> None:
     """Another relay is at it."""
     while True:
@@ -158,32 +220,34 @@ async def _stall_batch(world: World, life: Life, _role: str) -> None:
 
 async def _put_back(world: World, _life: Life, _role: str) -> None:
     """A state put back by hand: its fact comes again, and had caused its command before."""
-    wallet_id, _ = world.meddled
+    wallet_id, account_id = world.meddled
     while True:
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.2)
         async with world.pool.acquire() as connection, connection.transaction():
-            before, ledger = await _caused_command(connection, wallet_id)
-            if ledger is not None:
+            state = await connection.fetchrow(_MEDDLED, wallet_id)
+            if state["ledger"] is not None and not state["open"]:
                 await connection.execute(
-                    "delete from balance_snapshots where wallet_id = $1 and ledger >= $2", wallet_id, ledger
+                    "delete from balance_snapshots where wallet_id = $1 and ledger >= $2", wallet_id, state["ledger"]
                 )
                 await connection.execute(
-                    "update stellar_wallets set previous_usdc_balance = 0, balance_ledger = $2, protected_usdc = 0,"
+                    "update stellar_wallets set previous_usdc_balance = 0, balance_ledger = $2 - 1, protected_usdc = 0,"
                     " failures_in_a_row = 0, retry_of = null, due_at = null, latest_snapshot_id = null where id = $1",
                     wallet_id,
-                    before,
+                    state["ledger"],
                 )
-        await world.request_read(wallet_id)
+        if state["ledger"] is not None:
+            await world.request_read(wallet_id)
+        elif not state["open"]:  # nothing to put back: the next fact will cause a command, and that will fail
+            await world.stage.tell_chain("pay", [{"to": account_id, "amount": "2.0000000"}])
+            await asyncio.sleep(1.0)
 
 
-async def _caused_command(connection: asyncpg.Connection, wallet_id: object) -> tuple[int, int | None]:
-    row = await connection.fetchrow(
-        "select s.ledger from deposit_commands c join balance_snapshots s on s.event_id::text = c.caused_by"
-        " where c.wallet_id = $1 and c.status in ('failed', 'expired') and s.ledger ="
-        " (select max(ledger) from balance_snapshots where wallet_id = $1)",
-        wallet_id,
-    )
-    return (0, None) if row is None else (row["ledger"] - 1, row["ledger"])
+_MEDDLED: Final = """
+select (select max(s.ledger) from deposit_commands c join balance_snapshots s on s.event_id::text = c.caused_by
+         where c.wallet_id = $1 and c.status in ('failed', 'expired') and s.ledger = (
+           select max(ledger) from balance_snapshots where wallet_id = $1)) as ledger,
+       (select count(*) from deposit_commands where wallet_id = $1 and status in ('pending', 'published')) as open
+"""
 
 
 def _elsewhere(**changed: str) -> Callable[[World], Mapping[str, str]]:
@@ -200,14 +264,22 @@ def _hasty(*names: str) -> dict[str, float]:
     return dict.fromkeys(names, HASTE_S)
 
 
+_HASTY_STOP: Final = _hasty(
+    "producers.publisher.STOP_WITHIN_S", "consumer.outbox.STOP_DEADLINE_S", "consumer.loop.STOP_DEADLINE_S"
+)
 SCENARIOS: Final[Mapping[str, Scenario]] = {
     "payments": Scenario(urge=_nothing),
-    "stop": Scenario(urge=_stop),
-    "stop_at_work": Scenario(urge=_stop_at_work),
+    "stop": Scenario(urge=_stop, hits_max=1),
+    "stop_at_work": Scenario(urge=_stop_at_work, hits_max=1),
     "connections_lost": Scenario(urge=_lose_connections),
+    "wallets_locked": Scenario(urge=_lock_wallets, hits_max=1),
+    "wallets_spoken_of": Scenario(urge=_speak_of_wallets),
+    "offers_crossed": Scenario(urge=_cross_offers),
+    "account_puzzling": Scenario(urge=_puzzle, hits_max=1, has_faults=True),
     "read_only": Scenario(urge=_read_only),
-    "source_troubles": Scenario(urge=_source_troubles),
-    "source_silent": Scenario(urge=_nothing, prepare=_silence_source),
+    "source_troubles": Scenario(urge=_source_troubles, has_faults=True),
+    "source_silent": Scenario(urge=_nothing, prepare=_silence_source, has_faults=True),
+    "push_broken": Scenario(urge=_nothing, prepare=_break_push, has_faults=True),
     "source_behind": Scenario(
         urge=_nothing,
         constants={"producers.history.REPLICA_LAG_LEDGERS": -(10**9), "producers.history.LAGGING_WAIT_S": 0.05},
@@ -216,22 +288,16 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         urge=_nothing, constants={"consumer.loop.SILENT_AFTER_S": 0.05, "consumer.loop.POLL_TIMEOUT_MS": 50}
     ),
     "outbox_held": Scenario(urge=_hold_outbox),
-    "batch_stalled": Scenario(urge=_stall_batch),
-    "put_back": Scenario(urge=_put_back),
+    "batch_stalled": Scenario(urge=_stall_batch, hits_max=1),
+    "put_back": Scenario(urge=_put_back, hits_max=1),
     "no_broker": Scenario(urge=_nothing, environment=_elsewhere(KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")),
     "not_migrated": Scenario(urge=_nothing, environment=_not_migrated),
     "hasty_start": Scenario(urge=_nothing, constants=_hasty("schema.service.kafka.START_WITHIN_S")),
     "hasty_send": Scenario(
         urge=_nothing, constants=_hasty("producers.publisher.ACKS_WITHIN_S", "consumer.outbox.SEND_DEADLINE_S")
     ),
-    "hasty_stop": Scenario(
-        urge=_stop_at_work,
-        constants=_hasty(
-            "producers.publisher.STOP_WITHIN_S",
-            "consumer.outbox.STOP_DEADLINE_S",
-            "consumer.loop.STOP_DEADLINE_S",
-        ),
-    ),
+    "hasty_stop": Scenario(urge=_stop_at_work, hits_max=1, constants=_HASTY_STOP),
+    "broker_frozen": Scenario(urge=_freeze_broker, hits_max=1, constants=_HASTY_STOP),
 }
 
 
