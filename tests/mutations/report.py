@@ -58,7 +58,9 @@ def _page(removed: dict[str, list[str]], core: dict[str, dict[str, int]]) -> str
     total = {name: sum(figures[name] for figures in core.values()) for name in ("mutants", "killed", "equivalent")}
     lines.append(_row("all", **total))
     lines += ["", "Equivalent, that is, nobody can tell it from the original:", ""]
-    lines += [f"- `{name}`: {reason}" for name, reason in sorted(equivalents().items())]
+    for name, reason in sorted(equivalents().items()):
+        module, _, mutant = name.rpartition(".")
+        lines.append(f"- `{module.replace('.', '/')}.py`, `{mutant}`: {reason}")
     return "\n".join(lines) + "\n"
 
 
