@@ -1,5 +1,6 @@
 """The messages on the wire: golden bytes, round trips, and the exact complaint about every bent field."""
 
+import time as time_module
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
@@ -415,3 +416,14 @@ def test_any_fact_comes_back_as_it_went(balance: int, ledger: int, kind: Snapsho
         movements=None,
     )
     assert balance_event.decode(balance_event.encode(event)) == event
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Auckland", "Pacific/Honolulu"])
+def test_times_are_written_in_utc_wherever_the_machine_is(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine's own time zone says nothing."""
+    monkeypatch.setenv("TZ", zone)
+    time_module.tzset()
+    written = wire.format_time(datetime(2026, 1, 31, 12, tzinfo=UTC))
+    monkeypatch.undo()
+    time_module.tzset()
+    assert written == "2026-01-31T12:00:00Z"
