@@ -151,6 +151,15 @@ class Story:
     async def linger(self) -> None:
         await asyncio.sleep(self.rng.random() * 0.05)
 
+    async def hear(self) -> None:
+        """A payment is told, however slow this machine is: lives that tell nothing claim nothing."""
+        self.scene.pay(0, 1)
+        ledger, account_id = self.scene.close(), self.scene.account(0)
+        await self.scene.until(
+            lambda facts: any(each.account_id == account_id and each.ledger >= ledger for each in facts),
+            what="a payment's fact",
+        )
+
     async def tell(self, stack: AsyncExitStack) -> None:
         """All of it, with a stream that is restarted now and then."""
         chances = (
@@ -166,6 +175,8 @@ class Story:
                 if self.rng.random() < chance:
                     await act()
             if self.rng.random() < 0.2:
+                if self.rng.random() < 0.5:
+                    await self.hear()
                 await stack.aclose()
                 await stack.enter_async_context(self.scene.stream(pace=PACE))
         self.scene.horizon.faults.clear()
