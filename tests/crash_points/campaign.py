@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from sandbox.database import PostgresServer
-from tests.crash_points import scene
+from tests.crash_points import rest, scene
 from tests.crash_points.listing import ROLES, Target
 from tests.crash_points.nursery import Life, Nursery
 from tests.crash_points.scenarios import PACE, SCENARIOS
@@ -191,14 +191,14 @@ class Campaign:
     async def _judge(self, world: World, number: int) -> None:
         began = time.monotonic()
         lives = {role: await world.start(role, constants=PACE) for role in ROLES}
-        moves = await world.come_to_rest()
+        moves = await rest.come_to_rest(world)
         for role, life in lives.items():
             if life.ended.done():
                 self._note_end(world, role, life, "while all was to come to rest")
         rested_s = time.monotonic() - began
         found = await world.judge()
         if moves:
-            found.append(f"it does not come to rest, nothing changed for {scene.REST_WITHIN_S:.0f} s: {moves}")
+            found.append(f"it does not come to rest, nothing changed for {rest.REST_WITHIN_S:.0f} s: {moves}")
         self.report.discrepancies += [f"world {number}: {each}" for each in found]
         self.report.judged += 1
         took = f"{time.monotonic() - began:6.2f} s world-{number} judged, at rest after {rested_s:.2f} s:"

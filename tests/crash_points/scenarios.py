@@ -171,15 +171,15 @@ async def _speak_of_wallets(world: World, _life: Life, _role: str) -> None:
         await asyncio.sleep(0.2)
 
 
-async def _lock_wallets(world: World, life: Life, role: str) -> None:
-    """Reading all wallets waits for a lock, and the server ends the connection meanwhile."""
-    while not life.ended.done():
-        async with world.pool.acquire() as connection, connection.transaction():
-            await connection.execute("lock table stellar_wallets in access exclusive mode")
-            await world.pool.execute("select pg_notify('stellar_wallets', '')")
-            await asyncio.sleep(0.5)
-            await _disconnect(world, role)
+async def _lock_wallets(world: World, life: Life, _role: str) -> None:
+    """Reading all wallets waits for a lock when it is told to stop."""
+    await asyncio.sleep(world.rng.uniform(1.0, 2.0))
+    async with world.pool.acquire() as connection, connection.transaction():
+        await connection.execute("lock table stellar_wallets in access exclusive mode")
+        await world.pool.execute("select pg_notify('stellar_wallets', '')")
         await asyncio.sleep(0.5)
+        life.signal(signal.SIGTERM)
+        await asyncio.sleep(1.0)
 
 
 async def _freeze_broker(world: World, life: Life, _role: str) -> None:
@@ -297,7 +297,9 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         urge=_nothing, constants=_hasty("producers.publisher.ACKS_WITHIN_S", "consumer.outbox.SEND_DEADLINE_S")
     ),
     "hasty_stop": Scenario(urge=_stop_at_work, hits_max=1, constants=_HASTY_STOP),
-    "broker_frozen": Scenario(urge=_freeze_broker, hits_max=1, constants=_HASTY_STOP),
+    "broker_frozen": Scenario(
+        urge=_freeze_broker, hits_max=1, constants={**_HASTY_STOP, "consumer.outbox.SEND_DEADLINE_S": 0.3}
+    ),
 }
 
 

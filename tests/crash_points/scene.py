@@ -32,6 +32,7 @@ JUDGED: Final = 48
 PAID_AT_ONCE: Final = 4
 PAID_IN_A_ROW: Final = 10  # and then not for long: a wallet's next payment would make a lost fact good
 PARTITIONS: Final = 3
+GROUP: Final = "crash-points"
 TEMPLATE: Final = "crash_points_template"
 LEDGER_S: Final = 0.25
 PAYMENTS_PER_S: Final = 0.5  # of every kind, to anybody
@@ -39,22 +40,7 @@ UNLUCKY_EACH: Final = 0.3  # a record that the database refuses costs its batch 
 MIN_DEPOSIT: Final = "1"
 SESSION_MS: Final = 1_000
 ERRAND_EVERY_S: Final = 0.15
-REST_WITHIN_S: Final = 60.0  # without anything having changed
-REST_LOOKS: Final = 3
-_LOOK_S: Final = 0.2
 PROGRAMS: Final[Mapping[str, list[str]]] = {"stream": ["producers", "stream"], "consumer": ["consumer"]}
-
-_OPEN: Final = """
-select (select count(*) from deposit_commands where status = 'pending' and wallet_id = any($1::uuid[])) as pending,
-       (select count(*) from deposit_commands where status = 'published' and wallet_id = any($1::uuid[])) as published,
-       (select count(*) from stellar_wallets where due_at is not null and id = any($1::uuid[])) as due,
-       (select count(*) from read_requests where done_at is null and wallet_id = any($1::uuid[])) as requests
-"""
-
-_DONE: Final = """
-select (select count(*) from balance_snapshots), (select count(*) from dead_letters),
-       (select count(*) from deposit_commands), (select count(*) from deposit_commands where completed_at is not null)
-"""
 
 
 class World:
@@ -71,7 +57,7 @@ class World:
         self._nursery = nursery
         self._environment = environment
         self._garbage = self._bursts = 0
-        self._crossed: set[UUID] = set()  # changed without a payment, and not yet asked for
+        self.crossed: set[UUID] = set()  # changed without a payment, and not yet asked for
 
     async def start(
         self,
@@ -114,24 +100,6 @@ class World:
         query = "select count(*) from stellar_wallets where previous_usdc_balance is null and id = any($1::uuid[])"
         return bool(await self.pool.fetchval(query, list(self.stage.wallets)) == 0)
 
-    async def come_to_rest(self) -> str:
-        """With both processes up and no more payments: what still moves when the time is over; nothing, hopefully."""
-        await self.traffic(0)
-        await self.clear_faults()
-        await asyncio.sleep(2 * LEDGER_S)  # what was enqueued is in a ledger
-        for wallet_id in self._crossed:  # nobody else is read again: a payment that was passed over must show
-            await self.request_read(wallet_id)
-        self._crossed.clear()
-        now_s = asyncio.get_running_loop().time
-        ends_at, looks, moves, seen = now_s() + REST_WITHIN_S, 0, "", None
-        while looks < REST_LOOKS and now_s() < ends_at:
-            moves = await self._what_moves()
-            looks = 0 if moves else looks + 1
-            if seen != (seen := tuple(await self.pool.fetchrow(_DONE))):
-                ends_at = now_s() + REST_WITHIN_S
-            await asyncio.sleep(_LOOK_S)
-        return moves
-
     async def judge(self) -> list[str]:
         """What does not add up, by the oracle that knows the chain, the topics and what is stored."""
         evidence = await ledger_evidence.collect(self.stage, minimum_stroops=parse_stroops(MIN_DEPOSIT))
@@ -139,20 +107,6 @@ class World:
             body for body in evidence.commands_said if deposit_command.decode(body).wallet_id in self.stage.wallets
         ]
         return ledger_book.judge(replace(evidence, commands_said=judged)).discrepancies
-
-    async def _what_moves(self) -> str:
-        wallets = list(self.stage.wallets)
-        open_rows = await self.pool.fetchrow(_OPEN, wallets)
-        if any(open_rows):
-            return f"open: {dict(open_rows)}"
-        rows = await self.pool.fetch(
-            "select public_key, balance_ledger from stellar_wallets where id = any($1::uuid[])", wallets
-        )
-        for row in rows:
-            history = await self.stage.ask_chain(f"accounts/{row['public_key']}/history?asset={self.stage.asset}")
-            if (history["last_modified_ledger"] or 0) > (row["balance_ledger"] or 0):
-                return f"{row['public_key']} is stored as of ledger {row['balance_ledger']}"
-        return ""
 
     async def request_read(self, wallet_id: UUID) -> None:
         query = "insert into read_requests (wallet_id, snapshot_type) values ($1, 'manual') on conflict do nothing"
@@ -171,7 +125,7 @@ class World:
     async def cross_offer(self) -> None:
         """A change that no payment shows, and somebody asks for it: its ledger is beyond what was drained."""
         wallet_id, account_id = self.rng.choice(list(self.stage.wallets.items()))
-        self._crossed.add(wallet_id)
+        self.crossed.add(wallet_id)
         world = await self.stage.ask_chain("world")
         offer = {
             "operation": "CrossOffer",
@@ -185,7 +139,7 @@ class World:
         await self.stage.tell_chain("transactions", {"operations": [offer], "source": None})
         await asyncio.sleep(LEDGER_S)
         await self.request_read(wallet_id)
-        self._crossed.discard(wallet_id)
+        self.crossed.discard(wallet_id)
 
     async def _send_garbage(self) -> None:
         """In one batch: no JSON, a fact that the database refuses, no JSON."""
@@ -331,6 +285,7 @@ def _environment(stage: Stage, folder: Path, seed: int) -> dict[str, str]:
         "ASSET_CODE": stage.asset.code,
         "ASSET_ISSUER": stage.asset.issuer,
         "STREAM_NAME": "crash",
+        "CONSUMER_GROUP": GROUP,
         "GROUP_SESSION_TIMEOUT_MS": str(SESSION_MS),
         "AUTO_DEPOSIT_ENABLED": "true",
         "AUTO_DEPOSIT_MIN_DEPOSIT": MIN_DEPOSIT,
