@@ -106,7 +106,7 @@ class World:
         judged = [
             body for body in evidence.commands_said if deposit_command.decode(body).wallet_id in self.stage.wallets
         ]
-        return ledger_book.judge(replace(evidence, commands_said=judged)).discrepancies
+        return (await asyncio.to_thread(ledger_book.judge, replace(evidence, commands_said=judged))).discrepancies
 
     async def request_read(self, wallet_id: UUID) -> None:
         query = "insert into read_requests (wallet_id, snapshot_type) values ($1, 'manual') on conflict do nothing"
