@@ -19,7 +19,6 @@ from tests.crash_points.scene import PAYMENTS_PER_S, World
 KILLS_BETWEEN_RESTS: Final = 80
 RESTS_A_WORLD: Final = 2  # the oracle reads all that was ever said, and the embedded broker gives it slowly
 ATTEMPTS_MAX: Final = 6
-ATTEMPT_S: Final = 15.0
 AGAIN_S: Final = 1.5  # a point that was passed once is passed again within this, or not at all
 LOOK_S: Final = 0.25
 BASELINES_WITHIN_S: Final = 60.0
@@ -168,7 +167,7 @@ class Campaign:
                 armed=(target.name, target.side, hit),
             )
             urging = asyncio.create_task(scenario.urge(world, life, target.role))
-            await _wait(life, hit)
+            await _wait(life, hit, within_s=scenario.within_s)
             self._note(world, target, life, hit, time.monotonic() - began)
             urging.cancel()
             await asyncio.wait([urging])
@@ -221,15 +220,15 @@ class Campaign:
         self.report.ended_by_themselves.append(f"{role} ended with {life.ended.result()} {when}:\n{words}")
 
 
-async def _wait(life: Life, hit: int) -> None:
+async def _wait(life: Life, hit: int, *, within_s: float) -> None:
     """Until it has died, or will not: it was never there in time, or it was and does not come again soon."""
-    ends_at = time.monotonic() + ATTEMPT_S
+    ends_at = time.monotonic() + within_s
     passes = 0
     while time.monotonic() < ends_at:
         if (await asyncio.wait([life.ended], timeout=LOOK_S))[0]:
             return
         if life.passes >= hit:  # it dies, and the news is on its way
-            await asyncio.wait([life.ended], timeout=ATTEMPT_S)
+            await asyncio.wait([life.ended], timeout=within_s)
             return
         if passes < life.passes < hit:
             passes = life.passes
