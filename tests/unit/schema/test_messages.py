@@ -191,7 +191,12 @@ BENT: list[tuple[str, str, object, str]] = [
     ("command", "caused_by", "x" * 129, "expected text of 1 to 128 characters, none of them NUL"),
     ("command", "vault_address", "vault", f"vault_address is 'vault', expected {ADDRESS_SHAPE}"),
     ("command", "previous_command_id", "", f"previous_command_id is '', expected {UUID_SHAPE}"),
-    ("result", "transaction_hash", "D5" * 32, "expected a transaction hash: 64 hexadecimal digits in lower case"),
+    (
+        "result",
+        "transaction_hash",
+        "D5",
+        "'D5', expected a transaction hash: 64 hexadecimal digits in lower case",
+    ),
     (
         "result",
         "transaction_hash",
