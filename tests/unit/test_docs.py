@@ -41,7 +41,11 @@ DOTTED = re.compile(r"(?:consumer|docs|producers|sandbox|schema)(?:\.\w+)+")
 TEST = re.compile(r"test_\w+")
 METRIC = re.compile(r"((?:consumer|producers)_\w+)(?:\{.*\})?")
 VARIABLE = re.compile(r"([A-Z]+_[A-Z_]+)(?:=.*)?")
-OF_TESTS: Final = {"HORIZON_RECORDINGS", "SANDBOX_PAYMENTS", "SANDBOX_KILLS", "TORTURE_KILLS", "TORTURE_MINUTES"}
+OF_TESTS: Final = {
+    name
+    for path in (ROOT / "tests").rglob("*.py")
+    for name in re.findall(r'os\.environ\.get\("([A-Z_]+)"', path.read_text(encoding="utf-8"))
+}
 OF_COMPOSE: Final = {"POSTGRES_PASSWORD"}
 VALUES: Final = {"SASL_PLAINTEXT", "SASL_SSL"}
 MADE_ON_THE_WAY: Final = {".kafka/", ".venv"}
