@@ -10,7 +10,7 @@ from uuid import UUID
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schema import balance_event, deposit_command, deposit_result, wire
@@ -312,6 +312,7 @@ def test_what_is_no_time_is_refused(text: str) -> None:
     assert str(malformed.value) == f"value is {text!r}, expected {TIME_SHAPE}"
 
 
+@settings(deadline=None)
 @given(st.datetimes(min_value=datetime(2000, 1, 2), max_value=datetime(2199, 12, 30)), st.integers(-23, 23))  # noqa: DTZ001
 def test_times_come_back_as_they_went(time: datetime, hours: int) -> None:
     """Whatever their offset was, they are written in UTC and are the same moment."""
@@ -404,6 +405,7 @@ def test_the_json_schema_says_what_the_table_says() -> None:
     assert movements["items"]["required"][0] == "operation_id"
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**63 - 1), st.integers(1, 2**32 - 1), st.sampled_from(SnapshotType))
 def test_any_fact_comes_back_as_it_went(balance: int, ledger: int, kind: SnapshotType) -> None:
     """Whatever it says."""
