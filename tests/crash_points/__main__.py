@@ -33,6 +33,7 @@ def main(
     check: Annotated[bool, typer.Option("--check", help="Only compare the list with the code.")] = False,
     write: Annotated[bool, typer.Option("--write", help="Only bring the list up to date.")] = False,
     rounds: Annotated[int, typer.Option(min=1, help="How often to die on each side of each point.")] = 1,
+    minutes: Annotated[float, typer.Option(min=0, help="No more kills after so long; what was done is judged.")] = 0,
     sample: Annotated[int, typer.Option(min=0, help="Only so many of the targets, by the seed. 0: all.")] = 0,
     only: Annotated[str, typer.Option(help="Only targets with this in their name or scenario.")] = "",
     seed: Annotated[int, typer.Option(help="Decides the order, the hits and every payment. 0: a new one.")] = 0,
@@ -49,7 +50,7 @@ def main(
     seed = seed or random.SystemRandom().randrange(1, 2**31)
     if sample:
         targets = random.Random(seed).sample(targets, min(sample, len(targets)))  # noqa: S311 - a seeded choice
-    report = asyncio.run(run(targets, rounds=rounds, seed=seed, worlds=worlds, folder=folder or None))
+    report = asyncio.run(run(targets, rounds=rounds, minutes=minutes, seed=seed, worlds=worlds, folder=folder or None))
     console = Console(stderr=json)
     _show(console, targets, report, rounds)
     if json:
@@ -57,7 +58,9 @@ def main(
     sys.exit(0 if report.passed else 1)
 
 
-async def run(targets: list[Target], *, rounds: int, seed: int, worlds: int, folder: str | None = None) -> Report:
+async def run(
+    targets: list[Target], *, rounds: int, seed: int, worlds: int, minutes: float = 0, folder: str | None = None
+) -> Report:
     """The campaign over these targets, with a progress bar on standard error."""
     progress = Progress(
         TextColumn("crash points"),
@@ -79,6 +82,7 @@ async def run(targets: list[Target], *, rounds: int, seed: int, worlds: int, fol
             campaign = Campaign(
                 targets,
                 rounds=rounds,
+                minutes=minutes,
                 seed=seed,
                 nursery=cradle,
                 server=server,
@@ -135,7 +139,7 @@ def _show(console: Console, targets: list[Target], report: Report, rounds: int) 
         for line in lines:
             console.print(f"{title}: {line}", markup=False)
     console.print(
-        f"{report.kills.total()} kills, {rounds} a side of each point, in {report.worlds} worlds and"
+        f"{report.kills.total()} kills, at most {rounds} a side of each point, in {report.worlds} worlds and"
         f" {report.seconds:.0f} s; judged {report.judged} times: {'exact' if report.exact else 'NOT EXACT'}"
     )
 

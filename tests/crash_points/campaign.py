@@ -1,6 +1,7 @@
 """Kill after kill: each target is armed in a life of its own, in one of several worlds; now and then all is judged."""
 
 import asyncio
+import math
 import random
 import time
 from collections import Counter, deque
@@ -57,6 +58,7 @@ class Campaign:
         targets: Sequence[Target],
         *,
         rounds: int,
+        minutes: float = 0.0,  # no more kills after so many; 0: all of them
         seed: int,
         nursery: Nursery,
         server: PostgresServer,
@@ -75,6 +77,7 @@ class Campaign:
         shuffled = [target for _ in range(rounds) for target in self._rng.sample(targets, len(targets))]
         self._queues = {role: deque(each for each in shuffled if each.role == role) for role in ROLES}
         self._worlds = 0
+        self._ends_at = time.monotonic() + minutes * 60 if minutes else math.inf
 
     async def run(self, *, worlds: int) -> Report:
         """Until every target had its turns, or one was never reached."""
@@ -86,7 +89,7 @@ class Campaign:
         return self.report
 
     def _queues_are_empty(self) -> bool:
-        return not any(self._queues.values())
+        return not any(self._queues.values()) or time.monotonic() >= self._ends_at
 
     async def _inhabit(self) -> None:
         while not self._queues_are_empty():

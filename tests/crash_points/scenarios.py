@@ -27,7 +27,6 @@ PACE: Final[Mapping[str, float]] = {
     "producers.horizon.RETRY_JITTER_S": 0.05,
     "producers.horizon.PAUSE_S": 0.3,
     "producers.publisher.AGAIN_S_MAX": 0.2,
-    "producers.publisher.FACTS_AT_ONCE": 2,
     "consumer.loop.RECONNECT_DELAY_S": 0.1,
     "consumer.loop.SILENT_AFTER_S": 0.3,
     "consumer.outbox.FAILED_RETRY_S": 0.1,
@@ -272,6 +271,7 @@ _HASTY_STOP: Final = _hasty(
 )
 SCENARIOS: Final[Mapping[str, Scenario]] = {
     "payments": Scenario(urge=_nothing),
+    "portions": Scenario(urge=_nothing, constants={"producers.publisher.FACTS_AT_ONCE": 2}),
     "stop": Scenario(urge=_stop, hits_max=1),
     "stop_at_work": Scenario(urge=_stop_at_work, hits_max=1),
     "connections_lost": Scenario(urge=_lose_connections),
