@@ -33,7 +33,7 @@ class House:
     def __init__(self, broker: Broker, database_url: str, folder: Path, topics: dict[str, str]) -> None:
         self.topics = topics
         self.children: list[Child] = []
-        self._broker = broker
+        self.broker = broker
         self._folder = folder
         self._database_url = database_url
         self.producer = kafka.producer(broker.settings, client_id="test")
@@ -41,7 +41,7 @@ class House:
     def environment(self) -> dict[str, str]:
         return {
             "DATABASE_URL": self._database_url,
-            "KAFKA_BOOTSTRAP_SERVERS": self._broker.node.bootstrap_servers,
+            "KAFKA_BOOTSTRAP_SERVERS": self.broker.node.bootstrap_servers,
             "STELLAR_NETWORK": "testnet",
             "ASSET_ISSUER": USDC.issuer,
             "AUTO_DEPOSIT_ENABLED": "true",
@@ -92,7 +92,7 @@ class House:
 
     async def said(self, name: str, count: int, *, ids: Collection[str] = ()) -> list[ConsumerRecord[bytes, bytes]]:
         """A topic from its beginning, until it has so many records, and one of each of these `ce_id`s: some repeat."""
-        consumer = kafka.consumer(self._broker.settings, self.topics[name], client_id="test", group_id=None)
+        consumer = kafka.consumer(self.broker.settings, self.topics[name], client_id="test", group_id=None)
         await consumer.start()
         found: list[ConsumerRecord[bytes, bytes]] = []
 

@@ -20,7 +20,7 @@ from rich.table import Table
 from tests.crash_points import listing, nursery, scenarios
 from tests.crash_points.campaign import Campaign, Report
 from tests.crash_points.listing import Target
-from tests.crash_points.scene import make_template
+from tests.crash_points.opening import make_template
 from tests.fixtures_database import POSTGRES_VERSIONS, server_for_tests
 
 WORLDS: Final = 6

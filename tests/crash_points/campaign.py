@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from sandbox.database import PostgresServer
-from tests.crash_points import rest, scene
+from tests.crash_points import opening, rest
 from tests.crash_points.listing import ROLES, Target
 from tests.crash_points.nursery import Life, Nursery
 from tests.crash_points.scenarios import PACE, SCENARIOS
@@ -95,7 +95,7 @@ class Campaign:
         while not self._queues_are_empty():
             self._worlds += 1
             number = self._worlds
-            opened = scene.opened(
+            opened = opening.opened(
                 number,
                 seed=self.report.seed,
                 server=self._server,

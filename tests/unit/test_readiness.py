@@ -1,9 +1,10 @@
 """What the readiness page and the log say of a part's troubles."""
 
+import time
+
 import pytest
 from structlog.testing import capture_logs
 
-from schema.service import readiness
 from schema.service.readiness import Readiness
 
 
@@ -11,7 +12,7 @@ from schema.service.readiness import Readiness
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time in seconds, to be moved by hand."""
     now = [1000.0]
-    monkeypatch.setattr(readiness.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     return now
 
 
