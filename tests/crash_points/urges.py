@@ -1,0 +1,210 @@
+"""What is done around a process, or to it, so that it comes by a point; cancelled when it has died."""
+
+import asyncio
+import signal
+from typing import Any, Final
+
+import asyncpg
+import orjson
+
+from tests.crash_points.nursery import Life
+from tests.crash_points.scene import SESSION_MS, World
+
+APPLICATIONS: Final = {"stream": "producers", "consumer": "stellar-consumer"}
+
+
+async def nothing(_world: World, _life: Life, _role: str) -> None:
+    """Payments and errands go on: that is enough."""
+
+
+async def stop(world: World, life: Life, _role: str) -> None:
+    """SIGTERM amid its work."""
+    await asyncio.sleep(world.rng.uniform(0.1, 1.5))
+    life.signal(signal.SIGTERM)
+
+
+async def stop_at_work(world: World, life: Life, _role: str) -> None:
+    """SIGTERM when it has surely begun."""
+    await asyncio.sleep(world.rng.uniform(1.5, 3.0))
+    life.signal(signal.SIGTERM)
+
+
+async def lose_connections(world: World, _life: Life, role: str) -> None:
+    """The server ends its connections, again and again."""
+    while True:
+        await asyncio.sleep(world.rng.uniform(0.1, 0.8))
+        await _disconnect(world, role)
+
+
+async def _disconnect(world: World, role: str) -> None:
+    query = (
+        "select count(pg_terminate_backend(pid)) from pg_stat_activity"
+        " where datname = current_database() and pid <> pg_backend_pid()"
+        " and (application_name = $1 or ($1 = 'producers' and application_name = '' and query like any($2::text[])))"
+    )
+    await world.pool.fetchval(query, APPLICATIONS[role], ["LISTEN%", "select 1"])
+
+
+async def read_only(world: World, _life: Life, role: str) -> None:
+    """New connections can read alone, as on a standby; then all is well again."""
+    name = await world.pool.fetchval("select current_database()")
+    try:
+        while True:
+            await asyncio.sleep(world.rng.uniform(0.2, 1.0))
+            await world.pool.execute(f'alter role postgres in database "{name}" set default_transaction_read_only = on')
+            await _disconnect(world, role)
+            await asyncio.sleep(0.5)
+            await world.pool.execute(f'alter role postgres in database "{name}" reset default_transaction_read_only')
+            await asyncio.sleep(0.5)
+    finally:
+        await asyncio.shield(_writable(world, name))
+
+
+async def _writable(world: World, name: str) -> None:
+    connection = await asyncpg.connect(world.stage.database_url)
+    try:
+        await connection.execute("set default_transaction_read_only = off")
+        await connection.execute(f'alter role postgres in database "{name}" reset default_transaction_read_only')
+        await connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and pid <> pg_backend_pid()"
+        )
+    finally:
+        await connection.close()
+
+
+async def source_troubles(world: World, _life: Life, _role: str) -> None:
+    """Horizon fails, is busy, or says nonsense; each in turn."""
+    troubles: tuple[dict[str, Any], ...] = (
+        {"path_prefix": "/payments", "status": 503, "times": 6},
+        {"path_prefix": "/payments", "status": 429, "headers": {"Retry-After": "1"}},
+        {"path_prefix": "/payments", "stream_error": "internal error"},
+        {"path_prefix": "/", "status": 200, "body": "nonsense", "times": 8},
+        {"path_prefix": "/accounts/", "status": 503, "times": 8},
+        {"path_prefix": "/accounts/", "lag_ledgers": 5, "times": 4},
+    )
+    while True:
+        for trouble in world.rng.sample(troubles, len(troubles)):
+            await world.add_fault(**trouble)
+            await asyncio.sleep(0.4)
+        await world.stage.http.delete(f"{world.stage.horizon_url}/sandbox/faults")
+
+
+async def silence_source(world: World) -> None:
+    """Horizon answers nothing of use at all."""
+    await world.add_fault(path_prefix="/", status=200, body="nonsense", times=60)
+
+
+async def break_push(world: World) -> None:
+    """Pages are there; the stream of payments is refused, ends at once, or fails."""
+    for _ in range(20):
+        await world.add_fault(path_prefix="/payments", only="stream", status=503)
+        await world.add_fault(path_prefix="/payments", only="stream", stream="close")
+        await world.add_fault(path_prefix="/payments", only="stream", stream_error="internal error")
+
+
+async def puzzle(world: World, _life: Life, _role: str) -> None:
+    """An account's page that makes no sense, until it is a dead letter of the stream; and again."""
+    wallet_id, account_id = world.unlucky
+    page = orjson.dumps({"account_id": account_id, "balances": "many"}).decode()
+    ledger = (await world.stage.ask_chain(f"accounts/{account_id}/history"))["ledger"]
+    headers = {"Latest-Ledger": str(ledger), "Content-Type": "application/json"}
+    fault = {"path_prefix": f"/accounts/{account_id}", "status": 200, "body": page, "headers": headers, "times": 10**6}
+    await world.add_fault(**fault)
+    while True:
+        await world.request_read(wallet_id)
+        await asyncio.sleep(0.3)
+
+
+async def cross_offers(world: World, _life: Life, _role: str) -> None:
+    """Changes that no payment shows: a read is beyond what was drained."""
+    while True:
+        await world.cross_offer()
+
+
+async def speak_of_wallets(world: World, _life: Life, _role: str) -> None:
+    """Wallets are said to be new."""
+    while True:
+        await world.speak_of_wallet()
+        await asyncio.sleep(0.2)
+
+
+async def lock_wallets(world: World, life: Life, _role: str) -> None:
+    """Reading all wallets waits for a lock when it is told to stop."""
+    await asyncio.sleep(world.rng.uniform(1.0, 2.0))
+    async with world.pool.acquire() as connection, connection.transaction():
+        await connection.execute("lock table stellar_wallets in access exclusive mode")
+        await world.pool.execute("select pg_notify('stellar_wallets', '')")
+        await asyncio.sleep(0.5)
+        life.signal(signal.SIGTERM)
+        await asyncio.sleep(1.0)
+
+
+async def freeze_broker(world: World, life: Life, _role: str) -> None:
+    """It stops with a request on its way to a broker that answers nothing."""
+    await asyncio.sleep(world.rng.uniform(1.5, 2.5))
+    try:
+        world.node.pause()
+        await world.write_dead_letter()
+        await world.pay_many()
+        await asyncio.sleep(1.2)
+        life.signal(signal.SIGTERM)
+        await asyncio.sleep(2.0)
+    finally:
+        world.node.resume()
+
+
+async def hold_outbox(world: World, _life: Life, _role: str) -> None:
+    """Another relay is at it."""
+    while True:
+        async with world.pool.acquire() as connection, connection.transaction():
+            await connection.fetchval("select pg_advisory_xact_lock(1701011809, hashtext('testnet'))")
+            await asyncio.sleep(0.3)
+        await asyncio.sleep(0.1)
+
+
+async def stall_batch(world: World, life: Life, _role: str) -> None:
+    """The group forgets it while a batch waits for a lock: it must hand over with the batch in hand."""
+    while True:
+        await asyncio.sleep(world.rng.uniform(1.5, 2.0))
+        async with world.pool.acquire() as connection, connection.transaction():
+            await connection.fetch("select id from stellar_wallets order by id for update")
+            await asyncio.sleep(0.7)  # a batch has come to wait
+            life.signal(signal.SIGSTOP)
+            await asyncio.sleep(SESSION_MS / 1000 + 0.7)
+            life.signal(signal.SIGCONT)
+            await asyncio.sleep(1.0)
+
+
+async def put_back(world: World, _life: Life, _role: str) -> None:
+    """A state put back by hand: its fact comes again, and had caused its command before."""
+    wallet_id, account_id = world.meddled
+    pay_at = 0.0
+    while True:
+        await asyncio.sleep(0.2)
+        async with world.pool.acquire() as connection, connection.transaction():
+            state = await connection.fetchrow(_MEDDLED, wallet_id)
+            if state["ledger"] is not None and not state["open"]:
+                await connection.execute(
+                    "delete from balance_snapshots where wallet_id = $1 and ledger >= $2", wallet_id, state["ledger"]
+                )
+                await connection.execute(
+                    "update stellar_wallets set previous_usdc_balance = 0, balance_ledger = $2 - 1, protected_usdc = 0,"
+                    " failures_in_a_row = 0, retry_of = null, due_at = null, latest_snapshot_id = null where id = $1",
+                    wallet_id,
+                    state["ledger"],
+                )
+        if state["ledger"] is not None:
+            await world.request_read(wallet_id)
+        elif not state["open"] and asyncio.get_running_loop().time() >= pay_at:
+            # Nothing to put back: the next fact will cause a command, and that will fail.
+            await world.stage.tell_chain("pay", [{"to": account_id, "amount": "2.0000000"}])
+            pay_at = asyncio.get_running_loop().time() + 5.0
+
+
+_MEDDLED: Final = """
+select (select max(s.ledger) from deposit_commands c join balance_snapshots s on s.event_id::text = c.caused_by
+         where c.wallet_id = $1 and c.status in ('failed', 'expired') and s.ledger = (
+           select max(ledger) from balance_snapshots where wallet_id = $1)) as ledger,
+       (select count(*) from deposit_commands where wallet_id = $1 and status in ('pending', 'published')) as open
+"""
