@@ -37,9 +37,8 @@ async def come_to_rest(world: World) -> str:
     await world.traffic(0)
     await world.clear_faults()
     await asyncio.sleep(2 * LEDGER_S)  # what was enqueued is in a ledger
-    for wallet_id in world.crossed:  # nobody else is read again: a payment that was passed over must show
+    for wallet_id, _ in world.crossable:  # nobody else is read again: a payment that was passed over must show
         await world.request_read(wallet_id)
-    world.crossed.clear()
     admin = AIOKafkaAdminClient(**kafka.connection(KafkaSettings(kafka_bootstrap_servers=world.node.bootstrap_servers)))
     await admin.start()
     try:
