@@ -9,7 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from schema import balance_event, deposit_result
 from schema.service import kafka
 from schema.service.settings import KafkaSettings
-from tests.crash_points.scene import GROUP, LEDGER_S, PARTITIONS, World
+from tests.crash_points.scene import GROUP, PARTITIONS, World
 
 REST_WITHIN_S: Final = 60.0  # without anything having changed
 REST_LOOKS: Final = 3
@@ -36,9 +36,10 @@ async def come_to_rest(world: World) -> str:
     """With both processes up and no more payments: what still moves when the time is over; nothing, hopefully."""
     await world.traffic(0)
     await world.clear_faults()
-    await asyncio.sleep(2 * LEDGER_S)  # what was enqueued is in a ledger
-    for wallet_id, _ in world.crossable:  # nobody else is read again: a payment that was passed over must show
+    await world.ledgers_close()
+    for wallet_id in world.crossed:  # nobody else is read again: a payment that was passed over must show
         await world.request_read(wallet_id)
+    world.crossed.clear()
     admin = AIOKafkaAdminClient(**kafka.connection(KafkaSettings(kafka_bootstrap_servers=world.node.bootstrap_servers)))
     await admin.start()
     try:

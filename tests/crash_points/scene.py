@@ -17,11 +17,12 @@ from schema.service import database, kafka
 from schema.service.settings import KafkaSettings
 from schema.stellar import AccountId, Ledger, Network, Stroops, parse_stroops
 from tests.crash_points.nursery import Life, Nursery
+from tests.waiting import until
 
 JUDGED: Final = 48
 PAID_AT_ONCE: Final = 4
 PAID_IN_A_ROW: Final = 10  # and then not for long: a wallet's next payment would make a lost fact good
-CROSSABLE: Final = 8  # change without a payment, too: a replica that lags may show the read the state before
+CROSSABLE: Final = 8  # change without a payment, too; no replica of theirs lags: one read must show it
 PARTITIONS: Final = 3
 GROUP: Final = "crash-points"
 LEDGER_S: Final = 0.25
@@ -47,7 +48,7 @@ class World:
         self._nursery = nursery
         self._environment = environment
         self._garbage = self._bursts = 0
-        self.crossable = list(stage.wallets.items())[-CROSSABLE:]
+        self.crossed: list[UUID] = []  # changed without a payment, and not yet asked for
 
     async def start(
         self,
@@ -102,11 +103,14 @@ class World:
         query = "insert into read_requests (wallet_id, snapshot_type) values ($1, 'manual') on conflict do nothing"
         await self.pool.execute(query, wallet_id)
 
+    def _paid(self) -> list[AccountId]:
+        first = self._bursts // PAID_IN_A_ROW * PAID_AT_ONCE % (JUDGED - CROSSABLE)
+        return list(self.stage.wallets.values())[first : first + PAID_AT_ONCE]
+
     async def pay_many(self) -> None:
         """Many wallets in one ledger, and one among them that the database refuses."""
-        first = self._bursts // PAID_IN_A_ROW * PAID_AT_ONCE % JUDGED
         self._bursts += 1
-        wallets = list(self.stage.wallets.values())[first : first + PAID_AT_ONCE]
+        wallets = self._paid()
         if self.rng.random() < UNLUCKY_EACH:
             wallets.append(self.unlucky[1])
         payments = [{"to": wallet, "amount": f"{self.rng.randint(1, 10**9) / 10**7:.7f}"} for wallet in wallets]
@@ -114,7 +118,8 @@ class World:
 
     async def cross_offer(self) -> None:
         """A change that no payment shows, and somebody asks for it: its ledger is beyond what was drained."""
-        wallet_id, account_id = self.rng.choice(self.crossable)
+        wallet_id, account_id = self.rng.choice(list(self.stage.wallets.items())[-CROSSABLE:])
+        self.crossed.append(wallet_id)
         world = await self.stage.ask_chain("world")
         offer = {
             "operation": "CrossOffer",
@@ -126,8 +131,18 @@ class World:
             "bought_stroops": "0.0000001",
         }
         await self.stage.tell_chain("transactions", {"operations": [offer], "source": None})
-        await asyncio.sleep(LEDGER_S)
+        await self.ledgers_close()
         await self.request_read(wallet_id)
+        self.crossed.remove(wallet_id)
+
+    async def ledgers_close(self) -> None:
+        """What was enqueued is in a ledger afterwards."""
+        path = f"accounts/{self.meddled[1]}/history"
+        before = (await self.stage.ask_chain(path))["ledger"]
+        await until(lambda: self._is_closed(path, before + 2), "two ledgers more")
+
+    async def _is_closed(self, path: str, ledger: int) -> bool:
+        return bool((await self.stage.ask_chain(path))["ledger"] >= ledger)
 
     async def _send_garbage(self) -> None:
         """In one batch: no JSON, a fact that the database refuses, no JSON."""
@@ -163,7 +178,7 @@ class World:
         await self.pool.execute(query, self.rng.choice(list(self.stage.wallets)))
 
     async def _lag(self) -> None:
-        await self.add_fault(path_prefix="/accounts/", lag_ledgers=3)
+        await self.add_fault(**self.lagging(lag_ledgers=3))
 
     async def write_dead_letter(self) -> None:
         """Something for the relay to send."""
@@ -172,6 +187,10 @@ class World:
             " values ($1, 'test', 0, 0, 'key', 'value', '[]', 'test', 'made for a test')"
         )
         await self.pool.execute(query, uuid4())
+
+    def lagging(self, **fault: Any) -> dict[str, Any]:
+        """A replica's lag, for one of the wallets that are being paid."""
+        return {"path_prefix": f"/accounts/{self.rng.choice(self._paid())}", **fault}
 
     async def add_fault(self, **fault: Any) -> None:
         await self.stage.tell_chain("faults", [fault])

@@ -75,13 +75,14 @@ async def _writable(world: World, name: str) -> None:
 
 async def source_troubles(world: World, _life: Life, _role: str) -> None:
     """Horizon fails, is busy, or says nonsense; each in turn."""
+    lagging = world.lagging(lag_ledgers=5, times=4)
     troubles: tuple[dict[str, Any], ...] = (
         {"path_prefix": "/payments", "status": 503, "times": 6},
         {"path_prefix": "/payments", "status": 429, "headers": {"Retry-After": "1"}},
         {"path_prefix": "/payments", "stream_error": "internal error"},
         {"path_prefix": "/", "status": 200, "body": "nonsense", "times": 8},
         {"path_prefix": "/accounts/", "status": 503, "times": 8},
-        {"path_prefix": "/accounts/", "lag_ledgers": 5, "times": 4},
+        lagging,
     )
     while True:
         for trouble in world.rng.sample(troubles, len(troubles)):
@@ -119,7 +120,7 @@ async def puzzle(world: World, _life: Life, _role: str) -> None:
 async def cross_offers(world: World, _life: Life, _role: str) -> None:
     """Changes that no payment shows: a read is beyond what was drained."""
     while True:
-        await world.cross_offer()
+        await asyncio.gather(*(world.cross_offer() for _ in range(3)))
 
 
 async def speak_of_wallets(world: World, _life: Life, _role: str) -> None:
