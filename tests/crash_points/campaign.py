@@ -133,6 +133,7 @@ class Campaign:
 
     async def _kill_for_a_while(self, world: World) -> None:
         killed: Counter[World] = Counter()
+        at_it = set(ROLES)
 
         def is_over() -> bool:
             return killed[world] >= KILLS_BETWEEN_RESTS or self._queues_are_empty()
@@ -144,6 +145,9 @@ class Campaign:
                     killed[world] += 1
                 else:
                     await self._live_on(world, role, is_over)
+            at_it.discard(role)
+            if at_it:  # the other one's last target may need this one
+                await self._live_on(world, role, lambda: not at_it)
 
         await asyncio.gather(*(kill(role) for role in ROLES))
 
@@ -159,6 +163,8 @@ class Campaign:
     async def _kill_once(self, world: World, target: Target) -> None:
         scenario = SCENARIOS[target.scenario]
         for attempt in range(ATTEMPTS_MAX):
+            if attempt and time.monotonic() >= self._ends_at:
+                return
             hit = 1 if attempt else self._rng.randint(1, self._hits_max[target])
             began = time.monotonic()
             if scenario.prepare is not None:
