@@ -10,23 +10,23 @@ from schema.stellar import AccountId, Asset, Network, Stroops
 class Options:
     """One run. `seconds` None: until Ctrl-C. A URL or bootstrap that is given takes the place of the embedded part."""
 
-    seconds: float | None
-    payments: int | None  # end after so many, instead of after a time
+    folder: Path
     wallets: int
     payments_per_s: float
     ledger_s: float
     seed: int
-    kills: int  # kill -9 of the producer, the consumer and the executor, at random, so many times in all
     min_deposit: str
     failure_rate: float
-    database_url: str | None
-    kafka: str | None
-    horizon_url: str | None
-    accounts: tuple[AccountId, ...]  # with a Horizon of your own: the wallets to watch
-    replay: tuple[Path, ...]  # recorded payment and account records
-    network: Network
-    asset: Asset | None
-    folder: Path
+    seconds: float | None = None
+    payments: int | None = None  # end after so many, instead of after a time
+    kills: int = 0  # kill -9 of the producer, the consumer and the executor, at random, so many times in all
+    database_url: str | None = None
+    kafka: str | None = None
+    horizon_url: str | None = None
+    accounts: tuple[AccountId, ...] = ()  # with a Horizon of your own: the wallets to watch
+    replay: tuple[Path, ...] = ()  # recorded payment and account records
+    network: Network = Network.TESTNET
+    asset: Asset | None = None
 
     @property
     def simulates_chain(self) -> bool:

@@ -24,7 +24,6 @@ from sandbox.torture.conductor import Conductor
 from sandbox.torture.plan import Plan
 from sandbox.torture.registry import Fault, all_faults
 from schema.service import logs
-from schema.stellar import Network
 
 EXIT_FOUND: Final = 1
 EXIT_BAD_OPTION: Final = 2
@@ -65,7 +64,6 @@ def main(  # noqa: PLR0913 - one argument per option
         sys.exit(EXIT_BAD_OPTION)
     options = Options(
         seconds=60 * minutes,
-        payments=None,
         wallets=wallets,
         payments_per_s=payments_per_s,
         ledger_s=1.0,
@@ -73,13 +71,6 @@ def main(  # noqa: PLR0913 - one argument per option
         kills=kills,
         min_deposit=MIN_DEPOSIT,
         failure_rate=failure_rate,
-        database_url=None,
-        kafka=None,
-        horizon_url=None,
-        accounts=(),
-        replay=(),
-        network=Network.TESTNET,
-        asset=None,
         folder=folder or Path(tempfile.mkdtemp(prefix="torture-", dir="/tmp")),
     )
     logs.configure(level="error", log_format="console")

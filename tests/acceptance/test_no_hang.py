@@ -23,7 +23,6 @@ from sandbox.torture.arena import Arena
 from sandbox.torture.faults_stores import broker_freeze, database_freeze, start_database
 from sandbox.torture.plan import Step
 from sandbox.torture.proxy import Mode
-from schema.stellar import Network
 from tests.fixtures_brokers import need_apache_kafka
 from tests.waiting import until
 
@@ -99,22 +98,12 @@ async def running() -> AsyncIterator[World]:
     if not JARS.is_dir():
         need_apache_kafka()
     options = Options(
-        seconds=None,
-        payments=None,
         wallets=1,
         payments_per_s=0,
         ledger_s=0.5,
         seed=1,
-        kills=0,
         min_deposit="10",
         failure_rate=0,
-        database_url=None,
-        kafka=None,
-        horizon_url=None,
-        accounts=(),
-        replay=(),
-        network=Network.TESTNET,
-        asset=None,
         folder=folder,
     )
     async with (

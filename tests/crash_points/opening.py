@@ -19,7 +19,7 @@ from sandbox.stage import Stage
 from schema import migrate
 from schema.service import kafka
 from schema.service.settings import KafkaSettings
-from schema.stellar import AccountId, Asset, Network
+from schema.stellar import AccountId, Asset
 from tests.crash_points.nursery import Nursery
 from tests.crash_points.scene import GROUP, JUDGED, LEDGER_S, MIN_DEPOSIT, PARTITIONS, PAYMENTS_PER_S, SESSION_MS, World
 from tests.fixtures_database import execute, fresh_database
@@ -138,21 +138,11 @@ def _environment(stage: Stage, folder: Path, seed: int) -> dict[str, str]:
 
 def _options(folder: Path, seed: int) -> Options:
     return Options(
-        seconds=None,
-        payments=None,
         wallets=JUDGED,
         payments_per_s=PAYMENTS_PER_S,
         ledger_s=LEDGER_S,
         seed=seed,
-        kills=0,
         min_deposit=MIN_DEPOSIT,
         failure_rate=0.0,
-        database_url=None,
-        kafka=None,
-        horizon_url=None,
-        accounts=(),
-        replay=(),
-        network=Network.TESTNET,
-        asset=None,
         folder=folder,
     )

@@ -20,7 +20,7 @@ from sandbox.options import Options
 from sandbox.stage import set_up
 from schema import deposit_command, deposit_result
 from schema.deposit_result import ResultStatus
-from schema.stellar import Ledger, Network, Stroops, parse_stroops
+from schema.stellar import Ledger, Stroops, parse_stroops
 
 MINIMUM = "10"
 UNIT = 10_000_000
@@ -30,22 +30,13 @@ Tamper = Callable[["World"], None]
 
 def options(folder: Path) -> Options:
     return Options(
-        seconds=None,
         payments=90,
         wallets=3,
         payments_per_s=8.0,
         ledger_s=0.7,
         seed=4,
-        kills=0,
         min_deposit=MINIMUM,
         failure_rate=0.1,
-        database_url=None,
-        kafka=None,
-        horizon_url=None,
-        accounts=(),
-        replay=(),
-        network=Network.TESTNET,
-        asset=None,
         folder=folder,
     )
 
