@@ -4,27 +4,22 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine
-from datetime import UTC, datetime
+from collections.abc import Coroutine
 from typing import Annotated, Any, Final
 
 import orjson
 import structlog
 import typer
 
-from producers.budget import Budget
-from producers.horizon import Horizon, open_session
-from producers.metrics import Metrics
-from producers.parts import Pace, Parts
-from producers.publisher import Publisher
+from producers.opening import opened, served
+from producers.parts import Pace
 from producers.read_now import read as read_wallets
 from producers.settings import ProducerSettings, StreamSettings
 from producers.source import Fatal, Unavailable
 from producers.start import Wish
-from producers.store import Away, Store
+from producers.store import Away
 from producers.stream import Stream
-from schema.service import health, logs
-from schema.service.readiness import Readiness
+from schema.service import logs
 from schema.service.settings import EXIT_BAD_ENVIRONMENT, read_environment
 from schema.stellar import AccountId, Ledger, Malformed, parse_account_id
 
@@ -69,67 +64,26 @@ def read(accounts: Annotated[list[str], typer.Argument(help="Wallets, as G addre
 
 
 async def _stream(settings: StreamSettings, wish: Wish) -> None:
-    readiness, metrics = Readiness(), Metrics()
-    readiness.down("database", "waited for")
-    page = await health.start(
-        host=settings.http_host, port=settings.http_port, registry=metrics.registry, unready=readiness.reasons
+    pace = Pace(
+        idle_drain_s=settings.stream_idle_drain_s,
+        wallets_refresh_s=settings.wallets_refresh_s,
+        reads_at_once=settings.reads_at_once,
     )
-    try:
-        async with _parts(settings, readiness, metrics, name=settings.stream_name) as parts:
-            pace = Pace(
-                idle_drain_s=settings.stream_idle_drain_s,
-                wallets_refresh_s=settings.wallets_refresh_s,
-                reads_at_once=settings.reads_at_once,
-            )
-            await Stream(settings.stream_name, parts, pace).run(wish)
-    finally:
-        await page.cleanup()
+    async with served(settings, name=settings.stream_name) as parts:
+        await Stream(settings.stream_name, parts, pace).run(wish)
 
 
 async def _read(settings: ProducerSettings, account_ids: list[AccountId]) -> None:
-    async with _parts(settings, Readiness(), Metrics(), name="read") as parts:
+    async with opened(settings, name="read") as parts:
         for found in await read_wallets(account_ids, parts):
             typer.echo(orjson.dumps(found).decode())
 
 
-@contextlib.asynccontextmanager
-async def _parts(
-    settings: ProducerSettings, readiness: Readiness, metrics: Metrics, *, name: str
-) -> AsyncIterator[Parts]:
-    """Everything a producer works with, closed again in the end."""
-    async with contextlib.AsyncExitStack() as stack:
-        session = await stack.enter_async_context(open_session())
-        store = await Store.open(settings.database_url)
-        stack.push_async_callback(store.close)
-        publisher = Publisher(
-            settings,
-            client_id=f"producers-{name}",
-            source=f"/{settings.stellar_network}/producers/{name}",
-            topic=settings.balance_events_topic,
-            readiness=readiness,
-        )
-        stack.push_async_callback(publisher.close)
-        yield Parts(
-            network=settings.stellar_network,
-            asset=settings.asset,
-            source=Horizon(
-                session,
-                settings.horizon_url,
-                budget=Budget(settings.horizon_requests_per_hour),
-                readiness=readiness,
-            ),
-            store=store,
-            publisher=publisher,
-            readiness=readiness,
-            metrics=metrics,
-            clock=lambda: datetime.now(UTC),
-        )
-
-
-def _run(settings: ProducerSettings, work: Coroutine[Any, Any, None]) -> int:
+def _run(settings: ProducerSettings, work: Coroutine[Any, Any, int | None]) -> int:
+    """Run it; the exit code: its own, or 1 when it could not be done, 2 when a person must decide."""
     logs.configure(level=settings.log_level, log_format=settings.log_format)
     try:
-        asyncio.run(_until_signal(work))
+        return asyncio.run(_until_signal(work)) or 0
     except Fatal as fatal:
         log.error("stopped: a person must decide", reason=str(fatal))  # noqa: TRY400 - no trace: it is no bug
         return EXIT_FATAL
@@ -139,10 +93,9 @@ def _run(settings: ProducerSettings, work: Coroutine[Any, Any, None]) -> int:
     except Exception:
         log.exception("a bug")
         return EXIT_FAILED
-    return 0
 
 
-async def _until_signal(work: Coroutine[Any, Any, None]) -> None:
+async def _until_signal(work: Coroutine[Any, Any, int | None]) -> int | None:
     """Run until it is done, or until SIGTERM or SIGINT: then it is cancelled, which ends it cleanly anywhere."""
     task = asyncio.ensure_future(work)
     signalled = asyncio.Event()
@@ -155,9 +108,11 @@ async def _until_signal(work: Coroutine[Any, Any, None]) -> None:
     while not task.done():  # again and again: a library may swallow a cancellation
         task.cancel()
         await asyncio.wait([task], timeout=CANCEL_AGAIN_S)
+    exit_code = None
     with contextlib.suppress(asyncio.CancelledError):
-        await task
+        exit_code = await task
     log.info("stopped")
+    return exit_code
 
 
 if __name__ == "__main__":

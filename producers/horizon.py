@@ -1,64 +1,26 @@
-"""Horizon over HTTP: the one place that knows its paths, its headers and its ways of failing.
+"""Horizon as a source: what is asked of it, and what its answers mean. How it is asked is in horizon_http.py."""
 
-Every request has a deadline, a limit on its body, a place in the budget, and a few jittered attempts; what still fails
-is Unavailable, and the caller decides how long to go on asking. A 404 counts as "not there" only when Horizon itself
-says so, with the ledger it looked at: a proxy's 404 is a failure, not a balance of 0. A ledger far beyond the newest
-one known is another network's, whatever balancer led there.
-"""
-
-import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass
+import contextlib
+from collections.abc import AsyncIterator, Collection, Mapping
 from datetime import datetime
-from typing import Any, Final, NoReturn
+from typing import Final
 
 import aiohttp
-import stamina
 
-from producers import horizon_wire, payments, sse
+from producers import horizon_wire, payments
 from producers.budget import Budget
-from producers.source import PAGE_RECORDS_MAX, Fatal, History, Page, State, Unavailable
+from producers.horizon_http import SILENCE_S_MAX, Answer, HorizonHttp
+from producers.source import PAGE_RECORDS_MAX, History, Page, State, Unavailable
 from schema.service.readiness import Readiness
 from schema.stellar import AccountId, Asset, Cursor, Ledger, Malformed
 
-ATTEMPTS_MAX: Final = 4
-RETRY_WAIT_S_MAX: Final = 3.0
-RETRY_JITTER_S: Final = 0.3
-REQUEST_TIMEOUT: Final = aiohttp.ClientTimeout(total=8, sock_connect=5)  # a silent link: the next attempt by 9 s
-IDLE_S_MAX: Final = 6.0  # shorter than that: when one attempt is given up, what else lay in the pool is too
-PATIENCE_S: Final = 5.0  # failing for longer than this is said on the readiness page before the attempts are used up
-BODY_BYTES_MAX: Final = 32 * 1024 * 1024  # 200 of the largest contract calls
-CONNECTIONS_MAX: Final = 64  # more than hanging reads can fill: the history is read whatever hangs
-REASON_CHARACTERS_MAX: Final = 300  # of an error that may quote what came over the wire
-LEDGERS_AHEAD_MAX: Final = 1_000_000  # two months; the networks are further apart
-SILENCE_S_MAX: Final = 70.0  # Horizon ends a stream after 55 s: a longer silence is a dead connection
-STREAM_S_MAX: Final = 150.0
-STREAM_LOOK_S: Final = 5  # a stream looks for a new ledger this often, and a look can cost one request
 CLOSE_TIMES_MAX: Final = 1_000
-PAUSE_S: Final = 10.0  # after a 429 that does not say how long
-_OK: Final = 200
-_NOT_FOUND: Final = 404
-_GONE: Final = 410
-_TOO_MANY: Final = 429
-
-
-def open_session() -> aiohttp.ClientSession:
-    """The session to give to Horizon; the caller closes it."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX, keepalive_timeout=IDLE_S_MAX),
-        headers={"User-Agent": "stellar-auto-deposit", "Accept": "application/json"},
-        timeout=REQUEST_TIMEOUT,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    body: Any  # None: 404
-    observed: Ledger | None  # in which ledger a state was read
 
 
 class Horizon:
     """A Source. Remembers when the newest ledgers closed, and which is the newest of all."""
+
+    payments_show_every_change = False
 
     def __init__(
         self,
@@ -69,45 +31,39 @@ class Horizon:
         readiness: Readiness,
         silence_s_max: float = SILENCE_S_MAX,
     ) -> None:
-        self._session = session
-        self._url = url
-        self._budget = budget
-        self._readiness = readiness
-        self._silence_s_max = silence_s_max
-        self._looks_unpaid = 0  # what the last stream cost while it waited, paid for before the next one
+        self._http = HorizonHttp(session, url, budget=budget, readiness=readiness, silence_s_max=silence_s_max)
         self._closed: dict[Ledger, datetime] = {}
-        self._newest: Ledger | None = None  # None: `history` was not asked yet
 
     async def history(self) -> History:
-        answer = await self._get("/")
+        answer = await self._http.get("/")
         try:
             history = horizon_wire.history(answer.body)
         except Malformed as malformed:
-            raise Unavailable(f"{self._url} does not answer as a Horizon does: {malformed}") from malformed
-        self._newest = max(self._newest or history.latest, history.latest)
+            raise Unavailable(f"{self._http.url} does not answer as a Horizon does: {malformed}") from malformed
+        self._http.newest = max(self._http.newest or history.latest, history.latest)
         return history
 
     async def payments(self, cursor: Cursor) -> Page:
-        page = _page("/payments", await self._get("/payments", _next(cursor)))
+        page = _page("/payments", await self._http.get("/payments", _next(cursor)))
         for record in page.records:
             ledger = self._remember_close(record)
             if ledger is not None:
-                self._check_newest("/payments", ledger)
+                self._http.check_newest("/payments", ledger)
         return page
 
     async def ledger_payments(self, ledger: Ledger, cursor: Cursor | None) -> Page | None:
         path = f"/ledgers/{ledger}/payments"
-        answer = await self._get(path, _next(cursor))
+        answer = await self._http.get(path, _next(cursor))
         return None if answer.body is None else _page(path, answer)
 
     async def account_payments(self, account_id: AccountId, cursor: Cursor) -> Page | None:
         path = f"/accounts/{account_id}/payments"
-        answer = await self._get(path, _next(cursor))
+        answer = await self._http.get(path, _next(cursor))
         return None if answer.body is None else _page(path, answer)
 
     async def state(self, account_id: AccountId, asset: Asset) -> State:
         path = f"/accounts/{account_id}"
-        answer = await self._get(path, is_state=True)
+        answer = await self._http.get(path, is_state=True)
         observed = answer.observed
         assert observed is not None
         if answer.body is None:
@@ -120,7 +76,7 @@ class Horizon:
     async def closed_at(self, ledger: Ledger) -> datetime:
         if ledger not in self._closed:
             path = f"/ledgers/{ledger}"
-            answer = await self._get(path, must_be_there=True)
+            answer = await self._http.get(path, must_be_there=True)
             try:
                 self._keep_close(ledger, horizon_wire.closed_at(answer.body))
             except Malformed as malformed:
@@ -128,115 +84,18 @@ class Horizon:
         return self._closed[ledger]
 
     async def payment_after(self, cursor: Cursor) -> bool:
-        try:
-            return await self._wait_in_stream(cursor)
-        except Unavailable as unavailable:
-            self._readiness.down("stream", str(unavailable))
-            raise
+        return await self._http.record_after("/payments", cursor)
 
-    async def _wait_in_stream(self, cursor: Cursor) -> bool:
-        """A stream that ends with its first record: Horizon's way to wait. Its bytes are never taken for payments."""
-        await self._budget.admit(1 + self._looks_unpaid)
-        began_s = _now_s()
-        parser = sse.Parser()
-        try:
-            async with (
-                asyncio.timeout(REQUEST_TIMEOUT.total) as greeting,  # Horizon says hello at once
-                self._session.get(
-                    f"{self._url}/payments",
-                    params={"cursor": cursor, "order": "asc", "limit": "1"},
-                    headers={"Accept": "text/event-stream", "Cache-Control": "no-cache"},
-                    timeout=aiohttp.ClientTimeout(total=STREAM_S_MAX, sock_connect=5, sock_read=self._silence_s_max),
-                ) as response,
-            ):
-                if response.status != _OK:
-                    self._refuse("/payments (stream)", response.status, response.headers, await _read(response))
-                async for chunk in response.content.iter_any():
-                    for event in parser.feed(chunk):
-                        if event.kind == "message":
-                            return True
-                        if event.kind == "close":
-                            return False
-                        if event.kind != "open":
-                            raise Unavailable(f"the stream ended with {event.kind}: {event.data[:200]}")
-                        greeting.reschedule(None)
-                        self._readiness.up("stream")
-        except (aiohttp.ClientError, TimeoutError, OSError, Malformed) as error:
-            raise Unavailable(f"the stream is dead: {_words(error)}") from error
-        finally:
-            self._looks_unpaid = int((_now_s() - began_s) / STREAM_LOOK_S)
-        raise Unavailable("the stream ended without a goodbye")
+    async def changes(self, cursor: Cursor) -> Page:
+        return _page("/effects", await self._http.get("/effects", _next(cursor)))
 
-    async def _get(
-        self,
-        path: str,
-        parameters: Mapping[str, str] | None = None,
-        *,
-        is_state: bool = False,
-        must_be_there: bool = False,
-    ) -> _Answer:
-        began_s = _now_s()
-        try:
-            async for attempt in stamina.retry_context(
-                on=Unavailable,
-                attempts=ATTEMPTS_MAX,
-                timeout=None,
-                wait_initial=0.1,
-                wait_max=RETRY_WAIT_S_MAX,
-                wait_jitter=RETRY_JITTER_S,
-            ):
-                with attempt:
-                    try:
-                        answer = await self._ask(path, parameters or {}, is_state=is_state, must_be_there=must_be_there)
-                    except Unavailable as unavailable:
-                        if _now_s() - began_s >= PATIENCE_S:
-                            self._readiness.down("horizon", str(unavailable))
-                        raise
-        except Unavailable as unavailable:
-            self._readiness.down("horizon", str(unavailable))
-            raise
-        self._readiness.up("horizon")
-        return answer
+    async def change_after(self, cursor: Cursor) -> bool:
+        return await self._http.record_after("/effects", cursor)
 
-    async def _ask(self, path: str, parameters: Mapping[str, str], *, is_state: bool, must_be_there: bool) -> _Answer:
-        await self._budget.admit()
-        try:
-            async with self._session.get(f"{self._url}{path}", params=parameters) as response:
-                body = await _read(response)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unavailable(f"{path}: {_words(error)}") from error
-        observed = horizon_wire.latest_ledger(response.headers)
-        if response.status not in (_OK, _NOT_FOUND):
-            self._refuse(path, response.status, response.headers, body)
-        if is_state:
-            if observed is None:
-                raise Unavailable(f"{path}: an answer without the header Latest-Ledger")
-            self._check_newest(path, observed)
-        if response.status == _NOT_FOUND:
-            if must_be_there:
-                raise Unavailable(f"{path}: not there yet")
-            return _Answer(None, observed)
-        try:
-            return _Answer(horizon_wire.parse(body), observed)
-        except Malformed as malformed:
-            raise Unavailable(f"{path}: {malformed}") from malformed
-
-    def _refuse(self, path: str, status: int, headers: Mapping[str, str], body: bytes) -> NoReturn:
-        reason = f"{path}: {status} {horizon_wire.problem(body)}"
-        if status == _GONE:
-            raise Fatal(f"{reason}\nHorizon no longer has the ledgers that come next: see --accept-gap")
-        pause_s = horizon_wire.retry_after_s(headers)
-        if status == _TOO_MANY:
-            self._budget.pause(PAUSE_S if pause_s is None else pause_s)
-            self._readiness.down("horizon", reason)  # until the pause is over, and somebody was let through
-        raise Unavailable(reason)
-
-    def _check_newest(self, path: str, ledger: Ledger) -> None:
-        if self._newest is None:
-            return
-        if ledger > self._newest + LEDGERS_AHEAD_MAX:
-            raise Unavailable(f"{path}: ledger {ledger}, and the newest was {self._newest}: another network's replica?")
-        self._newest = max(self._newest, ledger)
+    async def states(self, account_ids: Collection[AccountId], asset: Asset) -> AsyncIterator[State]:
+        for account_id in account_ids:
+            with contextlib.suppress(Malformed):
+                yield await self.state(account_id, asset)
 
     def _remember_close(self, record: object) -> Ledger | None:
         """A record's created_at is its ledger's close time, and saves asking for it. Its ledger, where it says one."""
@@ -255,30 +114,13 @@ class Horizon:
             del self._closed[next(iter(self._closed))]
 
 
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()
-
-
-def _words(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"[:REASON_CHARACTERS_MAX]
-
-
 def _next(cursor: Cursor | None) -> Mapping[str, str]:
     limits = {"order": "asc", "limit": str(PAGE_RECORDS_MAX)}
     return limits if cursor is None else {"cursor": cursor, **limits}
 
 
-def _page(path: str, answer: _Answer) -> Page:
+def _page(path: str, answer: Answer) -> Page:
     try:
         return horizon_wire.page(answer.body)
     except Malformed as malformed:
         raise Unavailable(f"{path}: {malformed}") from malformed
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > BODY_BYTES_MAX:
-            raise Unavailable(f"{response.url.path}: more than {BODY_BYTES_MAX} bytes")
-    return bytes(body)

@@ -1,6 +1,6 @@
 """What a stream needs to know of the chain, whoever tells it: Horizon today, Stellar RPC when Horizon ends."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
@@ -56,6 +56,9 @@ class State:
 class Source(Protocol):
     """Every method raises Unavailable when its attempts are used up, Malformed when the answer makes no sense."""
 
+    payments_show_every_change: bool
+    """Whether `payments` has a record for every change of a trustline. If not, `changes` has the others."""
+
     async def history(self) -> History:
         """The ledgers there are."""
 
@@ -76,3 +79,16 @@ class Source(Protocol):
 
     async def payment_after(self, cursor: Cursor) -> bool:
         """Wait until there is a payment after the cursor; False when the source ends the wait before."""
+
+    async def changes(self, cursor: Cursor) -> Page:
+        """The next records of whatever changed a trustline, oldest first: they say who was touched, not by how much.
+        Empty where `payments_show_every_change`.
+        """
+
+    async def change_after(self, cursor: Cursor) -> bool:
+        """Wait until there is such a record after the cursor; False when the source ends the wait before."""
+
+    def states(self, account_ids: Collection[AccountId], asset: Asset) -> AsyncIterator[State]:
+        """What each of these accounts holds, in no order, read in the way that costs the fewest requests. An account
+        whose state makes no sense is left out; Unavailable ends the reading in the middle.
+        """

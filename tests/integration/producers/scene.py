@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer
 
 from producers.budget import Budget
 from producers.horizon import Horizon as Source
-from producers.horizon import open_session
+from producers.horizon_http import open_session
 from producers.metrics import Metrics
 from producers.parts import Pace, Parts
 from producers.publisher import Publisher

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from producers.horizon import CONNECTIONS_MAX
+from producers.horizon_http import CONNECTIONS_MAX
 from producers.settings import READS_AT_ONCE_MAX
 from producers.source import Unavailable
 from schema.stellar import Cursor, Network

@@ -8,9 +8,10 @@ import pytest
 
 from producers.history import Position, Reading
 from producers.metrics import Metrics
-from producers.source import PAGE_RECORDS_MAX, History, Page, State, Unavailable
+from producers.source import PAGE_RECORDS_MAX, Page, Unavailable
 from producers.wallets import Wallets
-from schema.stellar import AccountId, Asset, Cursor, Ledger, Network, cursor_after_ledger
+from schema.stellar import Cursor, Ledger, Network, cursor_after_ledger
+from tests.unit.producers.partial import PartialSource
 from tests.unit.producers.records import ASSET, BOB, LEDGER, payment
 
 BEGIN = Position(cursor=cursor_after_ledger(Ledger(LEDGER - 1)), ledger=Ledger(LEDGER - 1))
@@ -21,7 +22,7 @@ STORY = [
 ]
 
 
-class Pages:
+class Pages(PartialSource):
     """A source of pages alone, one after the other; Unavailable when they are used up."""
 
     def __init__(self, *pages: Sequence[dict[str, Any]]) -> None:
@@ -34,24 +35,6 @@ class Pages:
         records = self._pages.pop(0)
         after = Cursor(records[-1]["paging_token"]) if records else None
         return Page(records=records, cursor=after, full=len(records) >= PAGE_RECORDS_MAX)
-
-    async def history(self) -> History:
-        raise NotImplementedError
-
-    async def ledger_payments(self, ledger: Ledger, cursor: Cursor | None) -> Page | None:
-        raise NotImplementedError
-
-    async def account_payments(self, account_id: AccountId, cursor: Cursor) -> Page | None:
-        raise NotImplementedError
-
-    async def state(self, account_id: AccountId, asset: Asset) -> State:
-        raise NotImplementedError
-
-    async def closed_at(self, ledger: Ledger) -> datetime:
-        raise NotImplementedError
-
-    async def payment_after(self, cursor: Cursor) -> bool:
-        raise NotImplementedError
 
 
 async def read(*pages: Sequence[dict[str, Any]]) -> tuple[Reading, list[str]]:

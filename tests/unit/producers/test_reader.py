@@ -8,11 +8,12 @@ import pytest
 from producers import reader as reader_module
 from producers.metrics import Metrics
 from producers.reader import FAULTS_MAX, Reader, Sighting
-from producers.source import History, Page, State, Unavailable
+from producers.source import State, Unavailable
 from producers.wallets import Touch
 from schema.balance_event import SnapshotType
-from schema.stellar import AccountId, Asset, Cursor, Ledger, Malformed, Stroops
+from schema.stellar import AccountId, Asset, Ledger, Malformed, Stroops
 from tests.people import account_id
+from tests.unit.producers.partial import PartialSource
 from tests.unit.producers.records import ASSET
 from tests.waiting import until
 
@@ -20,7 +21,7 @@ LEDGER = Ledger(1_000)
 AT_ONCE = 4
 
 
-class States:
+class States(PartialSource):
     """A source of states alone: some hang, some fail, some lag, as they are told to."""
 
     def __init__(self) -> None:
@@ -53,24 +54,6 @@ class States:
         return State(
             account_id=account_id, balance_stroops=Stroops(1), authorized=True, version=observed, observed=observed
         )
-
-    async def history(self) -> History:
-        raise NotImplementedError
-
-    async def payments(self, cursor: Cursor) -> Page:
-        raise NotImplementedError
-
-    async def ledger_payments(self, ledger: Ledger, cursor: Cursor | None) -> Page | None:
-        raise NotImplementedError
-
-    async def account_payments(self, account_id: AccountId, cursor: Cursor) -> Page | None:
-        raise NotImplementedError
-
-    async def closed_at(self, ledger: Ledger) -> datetime:
-        raise NotImplementedError
-
-    async def payment_after(self, cursor: Cursor) -> bool:
-        raise NotImplementedError
 
 
 def reader_of(states: States) -> tuple[Reader, asyncio.Event]:

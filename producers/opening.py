@@ -1,0 +1,66 @@
+"""Everything a producer works with, opened and closed again; and, for one that runs for long, its page."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+from producers.budget import Budget
+from producers.horizon import Horizon
+from producers.horizon_http import open_session
+from producers.metrics import Metrics
+from producers.parts import Parts
+from producers.publisher import Publisher
+from producers.settings import ProducerSettings
+from producers.store import Store
+from schema.service import health
+from schema.service.readiness import Readiness
+
+
+@contextlib.asynccontextmanager
+async def served(settings: ProducerSettings, *, name: str) -> AsyncIterator[Parts]:
+    """The parts of a producer that runs until a signal, behind `/healthz`, `/readyz` and `/metrics`."""
+    readiness, metrics = Readiness(), Metrics()
+    readiness.down("database", "waited for")
+    page = await health.start(
+        host=settings.http_host, port=settings.http_port, registry=metrics.registry, unready=readiness.reasons
+    )
+    try:
+        async with opened(settings, name=name, readiness=readiness, metrics=metrics) as parts:
+            yield parts
+    finally:
+        await page.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    settings: ProducerSettings, *, name: str, readiness: Readiness | None = None, metrics: Metrics | None = None
+) -> AsyncIterator[Parts]:
+    """The parts, closed again in the end."""
+    readiness, metrics = readiness or Readiness(), metrics or Metrics()
+    async with contextlib.AsyncExitStack() as stack:
+        session = await stack.enter_async_context(open_session())
+        store = await Store.open(settings.database_url)
+        stack.push_async_callback(store.close)
+        publisher = Publisher(
+            settings,
+            client_id=f"producers-{name}",
+            source=f"/{settings.stellar_network}/producers/{name}",
+            topic=settings.balance_events_topic,
+            readiness=readiness,
+        )
+        stack.push_async_callback(publisher.close)
+        yield Parts(
+            network=settings.stellar_network,
+            asset=settings.asset,
+            source=Horizon(
+                session,
+                settings.horizon_url,
+                budget=Budget(settings.horizon_requests_per_hour),
+                readiness=readiness,
+            ),
+            store=store,
+            publisher=publisher,
+            readiness=readiness,
+            metrics=metrics,
+            clock=lambda: datetime.now(UTC),
+        )

@@ -1,0 +1,78 @@
+"""Reading chosen wallets and telling what they hold, for every producer that is not the stream.
+
+Nothing is remembered from one telling to the next: what may be claimed follows from what the database holds, and the
+movements come from the account's own history, after the stored version. So a poll, a webhook and the stream say the
+same fact of the same state, whoever is first.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from producers.facts import Facts, Told
+from producers.history import ACCOUNTS_ORIGIN, dead_letter
+from producers.marks import mark_published
+from producers.parts import Parts
+from producers.reader import READS_AT_ONCE, Reader, Sighting
+from producers.source import Unavailable
+from producers.wallets import Touch, Wallet
+from schema.stellar import LEDGER_MAX, AccountId, Ledger
+
+
+class Teller:
+    """Reads, tells, and returns only when every fact is acked. Unavailable or Away: ask again, nothing is lost."""
+
+    def __init__(self, parts: Parts, *, reads_at_once: int = READS_AT_ONCE, faults_max: int = 0) -> None:
+        self._parts = parts
+        self._reads_at_once = reads_at_once
+        self._faults_max = faults_max
+        self._facts = Facts(parts.source, parts.store, network=parts.network, asset=parts.asset, metrics=parts.metrics)
+
+    async def read(self, wanted: Sequence[tuple[AccountId, Touch]], *, seconds: float) -> list[Sighting]:
+        """The states of these wallets, each at least as new as its touch asks for; Unavailable when one is missing."""
+        reader = Reader(
+            self._parts.source,
+            asset=self._parts.asset,
+            metrics=self._parts.metrics,
+            clock=self._parts.clock,
+            wake=asyncio.Event(),
+            reads_at_once=self._reads_at_once,
+            faults_max=self._faults_max,
+        )
+        try:
+            sightings = await reader.read(wanted, seconds=seconds)
+        finally:
+            reader.close()
+        if len(sightings) < len(wanted):
+            raise Unavailable(f"{len(wanted) - len(sightings)} of {len(wanted)} wallets could not be read")
+        return sightings
+
+    async def tell(self, sightings: Sequence[Sighting]) -> list[Told]:
+        """What became of each sighting that has a state; facts are acked. Those without one are dead letters."""
+        parts = self._parts
+        seen = [(each, each.state, Wallet(complete_since=Ledger(LEDGER_MAX))) for each in sightings if each.state]
+        for version in sorted({state.version for _, state, _ in seen}):
+            await parts.source.closed_at(version)  # seen in the history: an account's payments up to it can be read
+        told = await self._facts.tell(seen, drained=Ledger(LEDGER_MAX))
+        facts = [(each.sighting, each.event) for each in told if each.event is not None]
+        if facts:
+            await parts.publisher.publish([event for _, event in facts])
+            mark_published(facts, at=parts.clock(), metrics=parts.metrics)
+        await self._keep_faults(sightings)
+        return told
+
+    async def _keep_faults(self, sightings: Sequence[Sighting]) -> None:
+        letters = [
+            dead_letter(
+                ACCOUNTS_ORIGIN,
+                network=self._parts.network,
+                key=each.account_id,
+                offset=0,
+                value=str(each.fault).encode(),
+                fault=each.fault,
+            )
+            for each in sightings
+            if each.fault is not None
+        ]
+        if letters:
+            self._parts.metrics.refused.inc(len(letters))
+            await self._parts.store.keep_dead_letters(letters)

@@ -1,0 +1,43 @@
+"""A source of nothing, for tests of what needs a part of one: they say that part, and anything else is a failure."""
+
+from collections.abc import AsyncIterator, Collection
+from datetime import datetime
+
+from producers.source import History, Page, State
+from schema.stellar import AccountId, Asset, Cursor, Ledger
+
+
+class PartialSource:
+    """Every method refuses."""
+
+    payments_show_every_change = False
+
+    async def history(self) -> History:
+        raise NotImplementedError
+
+    async def payments(self, cursor: Cursor) -> Page:
+        raise NotImplementedError
+
+    async def ledger_payments(self, ledger: Ledger, cursor: Cursor | None) -> Page | None:
+        raise NotImplementedError
+
+    async def account_payments(self, account_id: AccountId, cursor: Cursor) -> Page | None:
+        raise NotImplementedError
+
+    async def state(self, account_id: AccountId, asset: Asset) -> State:
+        raise NotImplementedError
+
+    async def closed_at(self, ledger: Ledger) -> datetime:
+        raise NotImplementedError
+
+    async def payment_after(self, cursor: Cursor) -> bool:
+        raise NotImplementedError
+
+    async def changes(self, cursor: Cursor) -> Page:
+        raise NotImplementedError
+
+    async def change_after(self, cursor: Cursor) -> bool:
+        raise NotImplementedError
+
+    def states(self, account_ids: Collection[AccountId], asset: Asset) -> AsyncIterator[State]:
+        raise NotImplementedError
