@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from producers import horizon, reader, stream
+from producers import horizon_http as horizon
+from producers import reader, stream
 from producers.parts import Pace
 from sandbox.horizon_faults import Fault
 from sandbox.torture.proxy import Link, Mode, dial_tcp

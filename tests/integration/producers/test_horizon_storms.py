@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from producers import horizon
+from producers import horizon_http as horizon
 from producers.parts import Pace
 from tests.integration.producers.scene import Scene, until_true
 from tests.integration.producers.truth import Truth

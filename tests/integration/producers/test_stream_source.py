@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from producers.horizon_http import open_session
 from producers.parts import Pace
 from sandbox.horizon_faults import Fault
 from tests.integration.producers.scene import UNIT, Scene, until_true
@@ -149,9 +150,8 @@ async def test_a_full_page_of_the_same_records_does_not_run_for_ever(scene: Scen
         scene.pay(0, 1)
     scene.close()
     url = f"{scene.horizon.url}/payments?order=asc&limit=200&cursor="
-    async with scene.parts() as parts:
-        first = await parts.source._session.get(url)  # type: ignore[attr-defined]
-        page = await first.read()
+    async with open_session() as session:
+        page = await (await session.get(url)).read()
     scene.horizon.faults.add(Fault(path_prefix="/payments", status=200, body=page, times=4))
     async with scene.stream() as running:
         await until_true(lambda: running.parts.readiness.reasons().get("cycle"), what="it says so")
