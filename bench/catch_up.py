@@ -25,7 +25,8 @@ import orjson
 import structlog
 
 from producers.budget import Budget
-from producers.horizon import Horizon, open_session
+from producers.horizon import Horizon
+from producers.horizon_http import open_session
 from producers.metrics import Metrics
 from producers.parts import Pace, Parts
 from producers.publisher import Publisher
