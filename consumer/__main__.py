@@ -3,21 +3,29 @@
 import asyncio
 import contextlib
 import sys
+from typing import Annotated, Final
 
 import structlog
 import typer
 
-from consumer import service
-from consumer.settings import ConsumerSettings
+from consumer import holds, service
+from consumer.settings import ConsumerSettings, ReleaseSettings
+from consumer.store import NOT_MIGRATED
 from schema.service import logs
+from schema.service.database import TRANSIENT
 from schema.service.settings import read_environment
+from schema.stellar import AccountId, Malformed, parse_account_id
+
+EXIT_NOT_HELD: Final = 1
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
 
 @app.callback(invoke_without_command=True)
-def consume() -> None:
+def consume(context: typer.Context) -> None:
     """Run the consumer until a signal ends it. Start as many as there are partitions."""
+    if context.invoked_subcommand is not None:
+        return
     settings = read_environment(ConsumerSettings)
     logs.configure(level=settings.log_level, log_format=settings.log_format)
     try:
@@ -26,6 +34,39 @@ def consume() -> None:
     except Exception:  # noqa: BLE001 - the last place that can say it
         structlog.get_logger(__name__).exception("a bug: the consumer stops, restart it and report this")
         sys.exit(1)
+
+
+@app.command()
+def release(
+    accounts: Annotated[
+        list[str] | None, typer.Argument(help="Wallets, as G addresses; none: list those on hold.")
+    ] = None,
+) -> None:
+    """Let go of wallets that a conflict put on hold, once you know which balance is true."""
+    try:
+        account_ids = [parse_account_id(account) for account in accounts or ()]
+    except Malformed as malformed:
+        raise typer.BadParameter(str(malformed)) from malformed
+    settings = read_environment(ReleaseSettings)
+    try:
+        sys.exit(asyncio.run(_release(settings, account_ids) if account_ids else _list_holds(settings)))
+    except TRANSIENT as error:
+        sys.exit(f"nothing was released, the database does not answer: {error!r}")
+    except NOT_MIGRATED as error:
+        sys.exit(f"the database is not migrated ({error}): run `python -m schema migrate`")
+
+
+async def _list_holds(settings: ReleaseSettings) -> int:
+    for hold in await holds.holds(settings.database_url, settings.stellar_network):
+        typer.echo(f"{hold.account_id}  {hold.held_at:%Y-%m-%d %H:%M:%S %Z}  {hold.detail or 'no dead letter is kept'}")
+    return 0
+
+
+async def _release(settings: ReleaseSettings, account_ids: list[AccountId]) -> int:
+    released = await holds.release(settings.database_url, settings.stellar_network, account_ids)
+    for account_id in dict.fromkeys(account_ids):
+        typer.echo(f"{account_id}  {'released' if account_id in released else 'was not on hold'}")
+    return 0 if released.issuperset(account_ids) else EXIT_NOT_HELD
 
 
 if __name__ == "__main__":

@@ -45,7 +45,8 @@ def _decide_fact(state: WalletState, fact: Fact, policy: Policy) -> Outcome:
     verdict = _compare_versions(state, event)
     if verdict is Verdict.CONFLICT:
         detail = f"ledger {event.ledger} is stored with another state: {_shown(state)}, the event says {_said(event)}"
-        return Outcome(state=state, verdict=verdict, detail=detail)
+        held = state if state.held_at is not None else replace(state, held_at=fact.at)
+        return Outcome(state=held, verdict=verdict, detail=detail)
     if verdict is Verdict.STALE:
         return Outcome(state=state, verdict=verdict)
     if verdict is Verdict.DUPLICATE:

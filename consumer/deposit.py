@@ -68,6 +68,8 @@ def _objection(state: WalletState, policy: Policy, *, triggered: bool, enough: b
         return Reason.NOT_TRIGGERED
     if not policy.enabled:
         return Reason.DISABLED
+    if state.held_at is not None:
+        return Reason.HELD
     if not state.authorized:
         return Reason.UNAUTHORIZED
     if not enough:

@@ -33,6 +33,7 @@ READS_REQUESTED: Final = Counter(
 ENDED: Final = Counter(
     "consumer_commands_ended", "Commands that ended: succeeded, failed, expired.", ["status"], registry=REGISTRY
 )
+HELD: Final = Gauge("consumer_wallets_held", "Wallets on hold after a conflict. Any wants a person.", registry=REGISTRY)
 LAG: Final = Gauge("consumer_lag_records", "Records not yet taken in, of the partitions held.", registry=REGISTRY)
 
 

@@ -39,6 +39,7 @@ class Reason(StrEnum):
     ISSUED = "issued"
     NOT_TRIGGERED = "not_triggered"  # the balance did not increase, nothing just ended, nothing was due
     DISABLED = "disabled"
+    HELD = "held"  # a conflict that no person has looked at yet
     UNAUTHORIZED = "unauthorized"
     PAUSED = "paused"
     BELOW_MINIMUM = "below_minimum"

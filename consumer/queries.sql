@@ -18,7 +18,7 @@ select w.id, w.user_id, w.public_key,
        (w.previous_usdc_balance * 10000000)::bigint as balance_stroops,
        w.balance_ledger, coalesce(w.balance_authorized, false) as authorized,
        (coalesce(w.protected_usdc, w.previous_usdc_balance, 0) * 10000000)::bigint as protected_stroops,
-       w.latest_snapshot_id, w.failures_in_a_row, w.retry_of, w.due_at
+       w.latest_snapshot_id, w.failures_in_a_row, w.retry_of, w.due_at, w.held_at
 from stellar_wallets w
 where w.network = $1
   and (w.public_key = any($2::text[]) or w.id = any($3::uuid[]))
@@ -31,7 +31,7 @@ select w.id, w.user_id, w.public_key,
        (w.previous_usdc_balance * 10000000)::bigint as balance_stroops,
        w.balance_ledger, coalesce(w.balance_authorized, false) as authorized,
        (coalesce(w.protected_usdc, w.previous_usdc_balance, 0) * 10000000)::bigint as protected_stroops,
-       w.latest_snapshot_id, w.failures_in_a_row, w.retry_of, w.due_at
+       w.latest_snapshot_id, w.failures_in_a_row, w.retry_of, w.due_at, w.held_at
 from stellar_wallets w
 where w.network = $1 and w.due_at <= now()
 order by w.due_at
@@ -96,10 +96,10 @@ from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::bigint[], $6::bi
 update stellar_wallets w
 set previous_usdc_balance = s.balance * 0.0000001, balance_ledger = s.ledger, balance_authorized = s.authorized,
     protected_usdc = s.protected * 0.0000001, latest_snapshot_id = s.snapshot_id,
-    failures_in_a_row = s.failures, retry_of = s.retry_of, due_at = s.due_at
+    failures_in_a_row = s.failures, retry_of = s.retry_of, due_at = s.due_at, held_at = s.held_at
 from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bool[], $5::bigint[], $6::uuid[], $7::int[], $8::uuid[],
-            $9::timestamptz[])
-     as s(id, balance, ledger, authorized, protected, snapshot_id, failures, retry_of, due_at)
+            $9::timestamptz[], $10::timestamptz[])
+     as s(id, balance, ledger, authorized, protected, snapshot_id, failures, retry_of, due_at, held_at)
 where w.id = s.id
 
 -- name: insert_commands
@@ -141,6 +141,27 @@ where c.status in ('pending', 'published') and c.expires_at < now() and c.networ
   and not exists (select from read_requests r where r.wallet_id = c.wallet_id and r.done_at is null)
 limit $1
 on conflict do nothing
+
+-- name: count_holds
+select count(*) from stellar_wallets where held_at is not null and network = $1
+
+-- name: holds
+-- With the latest conflict's own words: the dead letter's key is the account.
+select w.public_key, w.held_at, said.detail
+from stellar_wallets w
+left join lateral (
+  select d.detail from dead_letters d
+  where d.reason = 'conflict' and d.key = convert_to(w.public_key, 'UTF8') and d.created_at >= w.held_at - interval '1 day'
+  order by d.created_at desc limit 1
+) as said on true
+where w.held_at is not null and w.network = $1
+order by w.held_at, w.id
+
+-- name: release
+-- Due at once: the level rule finds whatever came in while it was held.
+update stellar_wallets set held_at = null, due_at = now()
+where held_at is not null and network = $1 and public_key = any($2::text[])
+returning public_key
 
 -- name: lock_outbox
 -- One relay at a time keeps each wallet's order. The lock is the transaction's: it ends with it, however that ends.

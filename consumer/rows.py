@@ -77,6 +77,7 @@ def wallet_state(row: Row, *, network: Network, asset: Asset) -> WalletState:
         failures_in_a_row=row["failures_in_a_row"],
         retry_of=row["retry_of"],
         due_at=row["due_at"],
+        held_at=row["held_at"],
     )
 
 
@@ -144,6 +145,7 @@ def wallet_columns(states: Sequence[WalletState]) -> Columns:
         [s.failures_in_a_row for s in states],
         [s.retry_of for s in states],
         [s.due_at for s in states],
+        [s.held_at for s in states],
     )
 
 

@@ -10,7 +10,9 @@ from schema.service.settings import (
     AddressText,
     Amount,
     ChainSettings,
+    DatabaseSettings,
     KafkaSettings,
+    NetworkSettings,
     ServiceSettings,
     Settings,
 )
@@ -72,6 +74,10 @@ class PolicySettings(Settings):
             retry_delay=timedelta(seconds=self.auto_deposit_retry_delay_s),
             attempts_max=self.auto_deposit_attempts_max,
         )
+
+
+class ReleaseSettings(DatabaseSettings, NetworkSettings):
+    """What `python -m consumer release` reads."""
 
 
 class ConsumerSettings(PolicySettings, ChainSettings, KafkaSettings, ServiceSettings):

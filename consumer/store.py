@@ -108,6 +108,11 @@ class Store:
             done: str = await connection.execute(QUERIES["request_reads_of_expired"], wallets_max, self.network)
         return int(done.rpartition(" ")[2])
 
+    async def held(self) -> int:
+        """How many wallets are on hold."""
+        async with connected(self.pool) as connection:
+            return int(await connection.fetchval(QUERIES["count_holds"], self.network))
+
     @asynccontextmanager
     async def unsent(self, *, rows_max: int) -> AsyncIterator[Unsent | None]:
         """What is to be published, under the relay's lock; None when another relay holds it."""

@@ -41,10 +41,11 @@ async def wake_due_wallets(
 
 
 async def have_expired_read(store: Store, stopping: asyncio.Event) -> None:
-    """Ask for a read of every wallet with a command past its time, until told to stop."""
+    """Ask for a read of every wallet with a command past its time, until told to stop. Also counts those on hold."""
     while not stopping.is_set():
         try:
             asked = await store.request_reads_of_expired(wallets_max=WALLETS_MAX)
+            metrics.HELD.set(await store.held())
         except TRANSIENT as error:
             log.warning("expired commands wait, the database is away", error=repr(error)[:300])
         else:

@@ -77,6 +77,9 @@ class WalletState:
     failures_in_a_row: int = 0
     retry_of: UUID | None = None
     due_at: datetime | None = None
+    held_at: datetime | None = (
+        None  # since when somebody says another balance of the stored version: nothing is commanded
+    )
     commands: tuple[CommandRecord, ...] = ()
     issued: tuple[tuple[date, Stroops], ...] = ()
 

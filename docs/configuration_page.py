@@ -15,7 +15,9 @@ from schema.service.settings import (
     AddressText,
     Amount,
     ChainSettings,
+    DatabaseSettings,
     KafkaSettings,
+    NetworkSettings,
     ServiceSettings,
     Settings,
     Url,
@@ -31,9 +33,10 @@ settings of its own ([executor.md](executor.md)).
 
 | command | reads |
 |---|---|
-| `python -m consumer` | every process, Kafka, chain, default policy, consumer |
-| `python -m producers stream` | every process, Kafka, chain, producers, stream |
-| `python -m producers read` | every process, Kafka, chain, producers |
+| `python -m consumer` | database, network, service, Kafka, chain, default policy, consumer |
+| `python -m consumer release` | database, network |
+| `python -m producers stream` | database, network, service, Kafka, chain, producers, stream |
+| `python -m producers read` | database, network, service, Kafka, chain, producers |
 | `python -m schema migrate`, `python -m schema status` | `DATABASE_URL`, or `--database-url` |
 | `python -m schema topics` | Kafka |
 
@@ -51,7 +54,9 @@ Circle's USDC on the public network (`STELLAR_NETWORK=mainnet`) is issued by
 `GA5ZSEJYB37JRC5AVCIA5MOP4RHTM335X2KGX3IHOJAPP5RE34K4KZVN`.
 """
 SECTIONS: Final[tuple[tuple[str, type[Settings]], ...]] = (
-    ("Every process", ServiceSettings),
+    ("Database", DatabaseSettings),
+    ("Network", NetworkSettings),
+    ("Service", ServiceSettings),
     ("Kafka", KafkaSettings),
     ("Chain", ChainSettings),
     ("Default policy", PolicySettings),

@@ -79,11 +79,16 @@ class KafkaSettings(Settings):
     """What was refused: the consumer writes, people read."""
 
 
-class ChainSettings(Settings):
-    """Which network and asset this installation is about."""
+class NetworkSettings(Settings):
+    """Which chain this installation is about."""
 
     stellar_network: Network
     """Which chain. Wallets and facts of the other one are left alone."""
+
+
+class ChainSettings(NetworkSettings):
+    """Which network and asset this installation is about."""
+
     asset_code: str = Field("USDC", pattern="^[A-Za-z0-9]{1,12}$")
     """The asset's code."""
     asset_issuer: AccountText
@@ -94,19 +99,24 @@ class ChainSettings(Settings):
         return Asset.parse(f"{self.asset_code}:{self.asset_issuer}")
 
 
-class ServiceSettings(Settings):
-    """What every process has: a database, a port for health and metrics, a level for its logs."""
+class DatabaseSettings(Settings):
+    """What even a command that only speaks to the database has."""
 
     database_url: str = Field(repr=False, pattern="^postgres(ql)?://")
     """Where PostgreSQL is. Through a pooler only in session mode. Never logged."""
-    http_port: int = Field(0, ge=0, le=65_535)
-    """The port of `/healthz`, `/readyz` and `/metrics`. 0: a free one, said in the log."""
-    http_host: str = "127.0.0.1"
-    """The address that port is opened on; 0.0.0.0 is every one."""
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
     """The least important log lines that are written."""
     log_format: str = Field("json", pattern="^(json|console)$")
     """One JSON object a line for machines, or `console` for people. Both on standard error."""
+
+
+class ServiceSettings(DatabaseSettings):
+    """What every process has beyond that: a port for health and metrics."""
+
+    http_port: int = Field(0, ge=0, le=65_535)
+    """The port of `/healthz`, `/readyz` and `/metrics`. 0: a free one, said in the log."""
+    http_host: str = "127.0.0.1"
+    """The address that port is opened on; 0.0.0.0 is every one."""
 
 
 def read_environment(settings: type[_S]) -> _S:

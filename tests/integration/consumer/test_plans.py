@@ -50,7 +50,7 @@ HOT_OF_PRODUCERS: Final = {
     "wallets_by_id": {"stellar_wallets_pkey"},
     "stored": {"stellar_wallets_public_key_key"},
     "open_requests": {"read_requests_open", "stellar_wallets_pkey"},
-    "finish_requests": {"read_requests_open"},
+    "finish_requests": {"read_requests_pkey"},
 }
 # What people ask, and what the database asks itself when a wallet or a user is deleted.
 OTHERS: Final = {
@@ -63,7 +63,7 @@ OTHERS: Final = {
     "select * from balance_snapshots where auto_deposit_triggered order by created_at desc limit 20": {
         "balance_snapshots_triggered"
     },
-    "delete from read_requests where wallet_id = $1": {"read_requests_wallet"},
+    "delete from read_requests where wallet_id = $1": {"read_requests_wallet_time"},
 }
 # In a new installation the other tables are nearly empty, and reading them whole is right; these two queries look into
 # the table that grows with every deposit, a wallet at a time.

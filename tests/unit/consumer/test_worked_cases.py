@@ -231,7 +231,35 @@ def test_the_same_version_with_another_balance_is_a_conflict() -> None:
     outcome = world.holds(1, 150)
     assert outcome.verdict is Verdict.CONFLICT
     assert "150.0000000" in outcome.detail
-    assert world.state == before
+    assert replace(world.state, held_at=None) == before
+
+
+def test_a_conflict_holds_its_wallet_until_a_person_releases_it() -> None:
+    """While somebody says another balance nothing is commanded; what came in meanwhile is, once the hold is gone."""
+    world = World()
+    world.holds(1, 100)
+    world.holds(1, 150)
+    held_at = world.state.held_at
+    assert held_at is not None
+    outcome = world.holds(2, 150)
+    assert (outcome.verdict, outcome.reason) == (Verdict.RECORDED, Reason.HELD)
+    world.holds(2, 170)
+    assert world.state.held_at == held_at
+    assert world.commands == []
+    world.state = replace(world.state, held_at=None, due_at=close_time(3))
+    world.due(close_time(4))
+    assert world.amounts() == [50]
+
+
+def test_a_command_that_is_out_ends_as_ever_on_a_held_wallet() -> None:
+    """The hold stops new commands only: a result is recorded, and no other command follows it."""
+    world = World(max_deposit_stroops=units(30))
+    world.holds(1, 0)
+    world.holds(2, 100)
+    world.holds(2, 90)
+    outcome = world.succeeds(world.commands[0], ledger=3)
+    assert (outcome.verdict, outcome.reason) == (Verdict.SUCCEEDED, Reason.HELD)
+    assert world.amounts() == [30]
 
 
 def test_disabled_paused_and_unauthorized_command_nothing() -> None:
