@@ -17,7 +17,8 @@ from datetime import datetime
 from enum import Enum
 from typing import Final
 
-from producers import account_history
+from producers import account_history, answers
+from producers.answers import Answer
 from producers.metrics import Metrics
 from producers.reader import Sighting
 from producers.source import Source, State, Unavailable
@@ -46,6 +47,13 @@ class Told:
     state: State
     verdict: Verdict
     event: BalanceEvent | None = None
+
+    @property
+    def answer(self) -> Answer:
+        """What a request for this read is answered with, once the fact is acked."""
+        if self.event is not None:
+            return answers.told(self.event)
+        return answers.refused(f"ledger {self.state.version} is older than what was told of this wallet before")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,12 @@ order by r.requested_at limit $2
 for update of r skip locked
 
 -- name: finish_requests
-update public.read_requests set done_at = now() where id = any($1::uuid[]) and done_at is null
+update public.read_requests r
+set done_at = now(), event_id = a.event_id, ledger = a.ledger, observed_ledger = a.observed_ledger,
+    balance = a.balance * 0.0000001, refused = a.refused
+from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[])
+     as a (id, event_id, ledger, observed_ledger, balance, refused)
+where r.id = a.id and r.done_at is null
 
 -- name: keep_dead_letters
 -- The id follows from the coordinates: a replay writes nothing new. The consumer's relay publishes the rows.

@@ -6,7 +6,7 @@ a bug.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
+from producers.answers import Answer
 from producers.history import DeadLetter, Position, SavedCursor
 from producers.wallets import Stored
 from schema.balance_event import SnapshotType
@@ -112,9 +113,18 @@ class Store:
             ReadRequest(id=row[0], account_id=AccountId(row[1]), snapshot_type=SnapshotType(row[2])) for row in rows
         ]
 
-    async def finish_requests(self, ids: Iterable[UUID]) -> None:
-        """Mark requests as done: after the ack."""
-        await self._fetch("finish_requests", list(ids))
+    async def finish_requests(self, answers: Mapping[UUID, Answer]) -> None:
+        """Mark requests as done, each with its answer: after the ack."""
+        said = list(answers.values())
+        await self._fetch(
+            "finish_requests",
+            list(answers),
+            [each.event_id for each in said],
+            [each.ledger for each in said],
+            [each.observed_ledger for each in said],
+            [each.balance_stroops for each in said],
+            [each.refused for each in said],
+        )
 
     async def keep_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         """Write the rows from which the consumer's relay publishes."""

@@ -185,7 +185,7 @@ class Stream:
             is_fact = each.verdict is Verdict.FACT
             touch = each.sighting.touch
             self._wallets.settle(each.state, touch, told=is_fact, now_s=_now_s())
-            self._feed.answered(touch.requests)
+            self._feed.answered(touch.requests, each.answer)
             self._metrics.duplicates.inc(int(not is_fact))
         for sighting in sightings:
             if sighting.fault is not None:
@@ -204,7 +204,7 @@ class Stream:
         self._reading.refused.append(letter)
         self._metrics.refused.inc()
         self._wallets.give_up(sighting.account_id)
-        self._feed.answered(sighting.touch.requests)
+        self._feed.refused(sighting.touch.requests, fault)
         log.warning("state refused", account_id=sighting.account_id, reason=letter.reason, detail=letter.detail)
 
     async def _save(self) -> None:

@@ -8,7 +8,8 @@ same fact of the same state, whoever is first.
 import asyncio
 from collections.abc import Sequence
 
-from producers.facts import Facts, Told
+from producers import answers
+from producers.facts import Facts, Told, Verdict
 from producers.history import ACCOUNTS_ORIGIN, dead_letter
 from producers.marks import mark_published
 from producers.parts import Parts
@@ -47,7 +48,9 @@ class Teller:
         return sightings
 
     async def tell(self, sightings: Sequence[Sighting]) -> list[Told]:
-        """What became of each sighting that has a state; facts are acked. Those without one are dead letters."""
+        """What became of each sighting that has a state; facts are acked. Those without one are dead letters. The
+        requests that the sightings answer are done.
+        """
         parts = self._parts
         seen = [(each, each.state, Wallet(complete_since=Ledger(LEDGER_MAX))) for each in sightings if each.state]
         for version in sorted({state.version for _, state, _ in seen}):
@@ -58,7 +61,24 @@ class Teller:
             await parts.publisher.publish([event for _, event in facts])
             mark_published(facts, at=parts.clock(), metrics=parts.metrics)
         await self._keep_faults(sightings)
+        await self._answer(told, sightings)
         return told
+
+    async def _answer(self, told: Sequence[Told], sightings: Sequence[Sighting]) -> None:
+        said = {
+            request: each.answer
+            for each in told
+            if each.verdict is not Verdict.LATER  # not done: it stays open, and is asked for again
+            for request in each.sighting.touch.requests
+        }
+        said |= {
+            request: answers.refused(each.fault)
+            for each in sightings
+            if each.fault is not None
+            for request in each.touch.requests
+        }
+        if said:
+            await self._parts.store.finish_requests(said)
 
     async def _keep_faults(self, sightings: Sequence[Sighting]) -> None:
         letters = [

@@ -4,15 +4,18 @@ The callbacks only note what is due and wake the stream; the stream's loop takes
 """
 
 import asyncio
+from collections.abc import Iterable
 from typing import Final
 from uuid import UUID
 
 import structlog
 
+from producers import answers
+from producers.answers import Answer
 from producers.store import Away, Store
 from producers.wallets import Wallets
 from schema.service.readiness import Readiness
-from schema.stellar import Network
+from schema.stellar import Malformed, Network, parse_account_id
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +37,7 @@ class WalletFeed:
         self._reload_due = True
         self._requests_due = True
         self._reloaded_at = self._asked_at = 0.0
-        self._answered: set[UUID] = set()
+        self._answered: dict[UUID, Answer] = {}
 
     async def listen(self, readiness: Readiness) -> None:
         """Hear what the database says, for ever."""
@@ -54,9 +57,13 @@ class WalletFeed:
         await self._look_for_wallets()
         await self._look_for_requests()
 
-    def answered(self, requests: frozenset[UUID]) -> None:
-        """These requests' facts are acked."""
-        self._answered |= requests
+    def answered(self, requests: Iterable[UUID], answer: Answer) -> None:
+        """The fact that answers these requests is acked, or refused for good."""
+        self._answered.update(dict.fromkeys(requests, answer))
+
+    def refused(self, requests: Iterable[UUID], fault: Malformed) -> None:
+        """Nothing can be told for these requests."""
+        self.answered(requests, answers.refused(fault))
 
     async def finish(self) -> None:
         """Mark what was answered as done."""
@@ -101,8 +108,14 @@ class WalletFeed:
             raise
         self._asked_at = now_s
         for request in requests:
-            if request.id not in self._answered:
-                self._wallets.request(request.account_id, request.id, request.snapshot_type)
+            if request.id in self._answered:
+                continue
+            try:
+                account_id = parse_account_id(request.account_id)
+            except Malformed as malformed:  # no such wallet is ever followed: it would be asked for in vain, for ever
+                self.refused([request.id], malformed)
+            else:
+                self._wallets.request(account_id, request.id, request.snapshot_type)
 
     def _note_wallet(self, payload: str) -> None:
         try:

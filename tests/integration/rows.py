@@ -57,6 +57,19 @@ def policy(person: Person) -> dict[str, Any]:
     }
 
 
+def answered_request(person: Person) -> dict[str, Any]:
+    """A person's request that was answered with a fact."""
+    return {
+        "wallet_id": person.wallet_id,
+        "snapshot_type": "manual",
+        "done_at": ISSUED_AT,
+        "event_id": uuid4(),
+        "ledger": 52_426_477,
+        "observed_ledger": 52_426_480,
+        "balance": Decimal(150),
+    }
+
+
 async def insert(connection: asyncpg.Connection, table: str, row: dict[str, Any]) -> None:
     """Insert one row of these columns."""
     columns, places = ", ".join(row), ", ".join(f"${place}" for place in range(1, len(row) + 1))

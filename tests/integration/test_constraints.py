@@ -31,11 +31,12 @@ async def test_every_amount_refuses_what_is_none(connection: asyncpg.Connection,
     await rows.insert(connection, "deposit_commands", {**rows.command(ada), **SUCCEEDED})
     await rows.insert(connection, "balance_snapshots", rows.snapshot(ada))
     await rows.insert(connection, "auto_deposit_policies", rows.policy(ada))
+    await rows.insert(connection, "read_requests", rows.answered_request(ada))
     columns = await connection.fetch(
         """select table_name, column_name from information_schema.columns
            where table_schema = 'public' and data_type = 'numeric' and is_generated = 'NEVER'"""
     )
-    assert len(columns) == 11
+    assert len(columns) == 12
     for table, column in columns:
         for amount in NOT_AMOUNTS:
             with pytest.raises(asyncpg.CheckViolationError):
@@ -148,6 +149,43 @@ async def test_a_wallet_waits_once_for_its_scheduled_read(connection: asyncpg.Co
         await rows.insert(connection, "read_requests", {**poll, "snapshot_type": "manual"})
     await connection.execute("update public.read_requests set done_at = now()")
     await rows.insert(connection, "read_requests", poll)
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        {},
+        dict.fromkeys(("event_id", "ledger", "observed_ledger", "balance")),  # by a producer of the version before
+        {**dict.fromkeys(("event_id", "ledger", "observed_ledger", "balance")), "refused": "its key is no address"},
+        {"balance": Decimal(0), "ledger": 52_426_480},  # no trustline
+    ],
+)
+async def test_an_answer_is_a_fact_or_a_refusal(
+    connection: asyncpg.Connection, ada: Person, sound: dict[str, Any]
+) -> None:
+    """A done request has the fact that was told, or why none was, or was done before answers were kept."""
+    await rows.insert(connection, "read_requests", {**rows.answered_request(ada), **sound})
+
+
+@pytest.mark.parametrize(
+    "unsound",
+    [
+        {"event_id": None},
+        {"ledger": None},
+        {"balance": None},
+        {"ledger": 0},
+        {"ledger": 52_426_481},
+        {"observed_ledger": 2**32},
+        {"refused": "and yet an answer"},
+        {"done_at": None},
+    ],
+)
+async def test_an_answer_that_cannot_be_is_refused(
+    connection: asyncpg.Connection, ada: Person, unsound: dict[str, Any]
+) -> None:
+    """Half a fact, a fact and a refusal, an answer before it is done, a version after the ledger it was seen in."""
+    with pytest.raises(asyncpg.CheckViolationError):
+        await rows.insert(connection, "read_requests", {**rows.answered_request(ada), **unsound})
 
 
 async def test_a_deleted_wallet_leaves_its_commands_on_record(connection: asyncpg.Connection, ada: Person) -> None:

@@ -107,3 +107,19 @@ async def test_a_read_request_is_heard_of(
     await connection.execute(request, ada.wallet_id)
     await connection.execute("update public.read_requests set done_at = now()")
     assert await since_last() == []
+
+
+async def test_a_request_that_is_done_is_heard_of(
+    connection: asyncpg.Connection, heard: Callable[[str], Awaitable[Heard]]
+) -> None:
+    """Once, by its id, on a channel of its own: who asked waits for that."""
+    ada = await add_person(connection)
+    since_last = await heard("read_requests_done")
+    await connection.execute(
+        "insert into public.read_requests (wallet_id, snapshot_type) values ($1, 'manual')", ada.wallet_id
+    )
+    assert await since_last() == []
+    await connection.execute("update public.read_requests set done_at = now()")
+    assert await since_last() == [str(await connection.fetchval("select id from public.read_requests"))]
+    await connection.execute("update public.read_requests set done_at = now()")
+    assert await since_last() == []

@@ -50,7 +50,7 @@ HOT_OF_PRODUCERS: Final = {
     "wallets_by_id": {"stellar_wallets_pkey"},
     "stored": {"stellar_wallets_public_key_key"},
     "open_requests": {"read_requests_open", "stellar_wallets_pkey"},
-    "finish_requests": {"read_requests_pkey"},
+    "finish_requests": {"read_requests_open"},
 }
 # What people ask, and what the database asks itself when a wallet or a user is deleted.
 OTHERS: Final = {

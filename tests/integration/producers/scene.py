@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import asyncpg
 from aiokafka import AIOKafkaConsumer
 
+from producers.answers import Answer
 from producers.budget import Budget
 from producers.horizon import Horizon as Source
 from producers.horizon_http import open_session
@@ -29,6 +30,7 @@ from schema.balance_event import BalanceEvent
 from schema.service.readiness import Readiness
 from schema.service.settings import KafkaSettings
 from schema.stellar import AccountId, Network
+from tests.waiting import until
 
 UNIT = 10_000_000
 DEADLINE_S = 60.0
@@ -116,6 +118,13 @@ class Scene:
             snapshot_type,
         )
         return request_id
+
+    async def answer(self, request_id: UUID) -> Answer:
+        """What a request was answered with, once it is done."""
+        query = """select event_id, ledger, observed_ledger, (balance * 10000000)::bigint as balance_stroops, refused
+                   from public.read_requests where id = $1 and done_at is not null"""
+        row = await until(lambda: self.connection.fetchrow(query, request_id), "the request is done")
+        return Answer(**row)
 
     async def saved_ledger(self, stream: str = "stream") -> int | None:
         """The ledger of the saved cursor."""

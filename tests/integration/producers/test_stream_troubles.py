@@ -111,10 +111,10 @@ async def test_a_record_that_cannot_be_read_is_a_dead_letter(scene: Scene) -> No
 
 
 async def test_a_state_that_makes_no_sense_is_a_dead_letter(scene: Scene) -> None:
-    """An account page with an impossible balance, again and again, is refused with its place; the next payment tries
-    again.
+    """An account page with an impossible balance, again and again, is refused with its place, and who asked is told
+    so; the next payment tries again.
     """
-    await scene.add_wallet(0)
+    wallet_id = await scene.add_wallet(0)
     account, asset = scene.account(0), scene.people.asset
     async with scene.stream():
         await scene.until_told(0, units=100)
@@ -125,15 +125,15 @@ async def test_a_state_that_makes_no_sense_is_a_dead_letter(scene: Scene) -> Non
         bent = Fault(path_prefix="/accounts/", status=200, body=orjson.dumps(body), headers=latest, times=1_000)
         scene.horizon.faults.add(bent)
         scene.close()
-        await until_true(
-            lambda: scene.connection.fetchval("select reason from public.dead_letters"), what="a dead letter"
-        )
+        answer = await scene.answer(await scene.request(wallet_id))
         scene.horizon.faults.clear()
         scene.pay(0, 1)
         scene.close()
         fact = await scene.until_told(0, units=151)
     reason = await scene.connection.fetchval("select reason from public.dead_letters")
     assert reason == "malformed balances[0].balance"
+    assert answer.refused is not None
+    assert "150.00000001" in answer.refused
     assert [each.amount_stroops // UNIT for each in fact.movements or ()] == [50, 1]
 
 

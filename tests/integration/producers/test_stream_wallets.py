@@ -2,7 +2,12 @@
 
 import time
 
+from producers import answers
+from producers.answers import Answer
+from producers.telling import Teller
+from producers.wallets import Touch
 from schema.balance_event import SnapshotType
+from schema.stellar import Ledger
 from tests.integration.producers.scene import UNIT, Scene, until_true
 from tests.people import account_id
 
@@ -48,15 +53,44 @@ async def test_a_request_is_answered_even_when_nothing_changed(scene: Scene) -> 
         request_id = await scene.request(wallet_id)
         await scene.until(lambda facts: len(facts) >= 2, what="the answer")
         again = scene.facts[1]
-        await until_true(
-            lambda: scene.connection.fetchval(
-                "select done_at is not null from public.read_requests where id = $1", request_id
-            ),
-            what="the request is done",
-        )
+        answer = await scene.answer(request_id)
     assert again.snapshot_type is SnapshotType.MANUAL
     assert again.event_id == baseline.event_id
     assert again.observed_ledger > baseline.observed_ledger
+    assert answer == Answer(
+        event_id=again.event_id,
+        ledger=again.ledger,
+        observed_ledger=again.observed_ledger,
+        balance_stroops=again.balance_stroops,
+    )
+
+
+async def test_a_request_for_what_is_no_address_is_refused(scene: Scene) -> None:
+    """A row whose public key is no address cannot be read: its requests end with the reason, and do not pile up."""
+    wallet_id = await scene.add_wallet(0)
+    await scene.connection.execute(
+        "update public.stellar_wallets set public_key = 'GNOADDRESS' where id = $1", wallet_id
+    )
+    async with scene.stream():
+        answer = await scene.answer(await scene.request(wallet_id))
+    assert answer.event_id is None
+    assert answer.refused is not None
+    assert "GNOADDRESS" in answer.refused
+
+
+async def test_requests_are_answered_by_any_producer(scene: Scene) -> None:
+    """What is no stream answers the requests that it was touched for in the same way."""
+    wallet_id = await scene.add_wallet(0)
+    scene.close()
+    first, second = await scene.request(wallet_id), await scene.request(wallet_id, "poll")
+    async with scene.parts() as parts:
+        touch = Touch(
+            at_least=Ledger(1), snapshot_type=SnapshotType.MANUAL, drain=0, requests=frozenset({first, second})
+        )
+        teller = Teller(parts)
+        (told,) = await teller.tell(await teller.read([(scene.account(0), touch)], seconds=60))
+    assert told.event is not None
+    assert await scene.answer(first) == await scene.answer(second) == answers.told(told.event)
 
 
 async def test_a_wallet_deleted_and_inserted_anew_is_told_anew(scene: Scene) -> None:
