@@ -41,11 +41,11 @@ _DEPTH_MAX: Final = 16  # of a record that made no sense, searched for addresses
 
 def movements(record: object, asset: Asset) -> list[Moved]:
     """Every movement of the asset in this record, in its order; Malformed, with the place, when it cannot be told."""
-    fields = _object(record)
+    fields = as_object(record)
     successful = fields.get("transaction_successful")
     if not isinstance(successful, bool):
         raise Malformed(successful, expected="true or false", field="transaction_successful")
-    kind = _text(fields, "type")
+    kind = text(fields, "type")
     if not successful:
         return []
     if kind == "payment":
@@ -59,41 +59,41 @@ def movements(record: object, asset: Asset) -> list[Moved]:
 
 def operation_of(record: object) -> tuple[str, Ledger]:
     """The operation's id and the ledger it is in; Malformed otherwise."""
-    fields = _object(record)
-    return _text(fields, "id"), _read(fields, "id", ledger_of_operation)
+    fields = as_object(record)
+    return text(fields, "id"), read(fields, "id", ledger_of_operation)
 
 
 def closed_at(record: object) -> datetime:
     """When the record's ledger closed; Malformed otherwise."""
-    return _read(_object(record), "created_at", wire.parse_time)
+    return read(as_object(record), "created_at", wire.parse_time)
 
 
 def accounts_named(record: object) -> set[AccountId]:
     """Every account a record names anywhere: whom it may have moved when the rest of it cannot be read."""
-    return {parse_account_id(text) for text in _addresses(record, _DEPTH_MAX)}
+    return {parse_account_id(found) for found in _addresses(record, _DEPTH_MAX)}
 
 
 Leg = tuple[AccountId, int, Address | None]  # a wallet, its signed stroops, the other side
 
 
 def _payment(fields: dict[str, Any], asset: Asset) -> Iterator[Leg]:
-    if not _is(fields, "", asset):
+    if not is_asset(fields, "", asset):
         return
-    sender, receiver = _read(fields, "from", parse_account_id), _read(fields, "to", parse_account_id)
-    stroops = _read(fields, "amount", parse_stroops)
+    sender, receiver = read(fields, "from", parse_account_id), read(fields, "to", parse_account_id)
+    stroops = read(fields, "amount", parse_stroops)
     yield sender, -stroops, Address(receiver)
     yield receiver, stroops, Address(sender)
 
 
 def _path_payment(fields: dict[str, Any], asset: Asset) -> Iterator[Leg]:
-    sent, received = _is(fields, "source_", asset), _is(fields, "", asset)
+    sent, received = is_asset(fields, "source_", asset), is_asset(fields, "", asset)
     if not sent and not received:
         return
-    sender, receiver = _read(fields, "from", parse_account_id), _read(fields, "to", parse_account_id)
+    sender, receiver = read(fields, "from", parse_account_id), read(fields, "to", parse_account_id)
     if sent:
-        yield sender, -_read(fields, "source_amount", parse_stroops), Address(receiver)
+        yield sender, -read(fields, "source_amount", parse_stroops), Address(receiver)
     if received:
-        yield receiver, _read(fields, "amount", parse_stroops), Address(sender)
+        yield receiver, read(fields, "amount", parse_stroops), Address(sender)
 
 
 def _balance_changes(fields: dict[str, Any], asset: Asset) -> Iterator[Moved]:
@@ -104,8 +104,8 @@ def _balance_changes(fields: dict[str, Any], asset: Asset) -> Iterator[Moved]:
         raise Malformed(changes, expected="a list", field="asset_balance_changes")
     for index, change in enumerate(changes):
         try:
-            entry = _object(change)
-            legs = list(_change(entry, asset)) if _is(entry, "", asset) else []
+            entry = as_object(change)
+            legs = list(_change(entry, asset)) if is_asset(entry, "", asset) else []
         except Malformed as malformed:
             raise malformed.within(f"asset_balance_changes[{index}]") from None
         for leg in legs:
@@ -114,27 +114,27 @@ def _balance_changes(fields: dict[str, Any], asset: Asset) -> Iterator[Moved]:
 
 def _change(entry: dict[str, Any], asset: Asset) -> Iterator[Leg]:
     """The legs of one change. Contracts may hold more than int64: where no account moves, the amount is not read."""
-    kind = _text(entry, "type")
+    kind = text(entry, "type")
     issuer = Address(asset.issuer)
     if kind == "transfer":
-        sender, receiver = _read(entry, "from", parse_address), _read(entry, "to", parse_address)
+        sender, receiver = read(entry, "from", parse_address), read(entry, "to", parse_address)
     elif kind == "mint":
-        sender, receiver = issuer, _read(entry, "to", parse_address)
+        sender, receiver = issuer, read(entry, "to", parse_address)
     elif kind in ("burn", "clawback"):
-        sender, receiver = _read(entry, "from", parse_address), issuer
+        sender, receiver = read(entry, "from", parse_address), issuer
     else:
         raise Malformed(kind, expected="transfer, mint, burn or clawback", field="type")
     if sender.startswith("G") and kind != "mint":
-        yield AccountId(sender), -_read(entry, "amount", parse_stroops), receiver
+        yield AccountId(sender), -read(entry, "amount", parse_stroops), receiver
     if receiver.startswith("G") and kind in ("transfer", "mint"):
-        yield AccountId(receiver), _read(entry, "amount", parse_stroops), sender
+        yield AccountId(receiver), read(entry, "amount", parse_stroops), sender
 
 
 def _moved(
     fields: dict[str, Any], kind: str, account_id: AccountId, stroops: int, counterparty: Address | None
 ) -> Moved:
     operation_id, ledger = operation_of(fields)
-    transaction_hash = _read(fields, "transaction_hash", wire.TRANSACTION_HASH.read)
+    transaction_hash = read(fields, "transaction_hash", wire.TRANSACTION_HASH.read)
     return account_id, Movement(
         operation_id=operation_id,
         ledger=ledger,
@@ -145,21 +145,24 @@ def _moved(
     )
 
 
-def _is(fields: dict[str, Any], prefix: str, asset: Asset) -> bool:
+def is_asset(fields: dict[str, Any], prefix: str, asset: Asset) -> bool:
+    """Whether the fields with this prefix name the asset: by type, code and issuer."""
     return (
-        _text(fields, f"{prefix}asset_type") == asset.horizon_type
+        text(fields, f"{prefix}asset_type") == asset.horizon_type
         and fields.get(f"{prefix}asset_code") == asset.code
         and fields.get(f"{prefix}asset_issuer") == asset.issuer
     )
 
 
-def _object(value: object) -> dict[str, Any]:
+def as_object(value: object) -> dict[str, Any]:
+    """A JSON object; Malformed otherwise."""
     if not isinstance(value, dict):
         raise Malformed(value, expected="a JSON object")
     return value
 
 
-def _read(fields: dict[str, Any], name: str, parse: Callable[[str], T]) -> T:
+def read(fields: dict[str, Any], name: str, parse: Callable[[str], T]) -> T:
+    """The field's text, parsed; Malformed, with its name, otherwise."""
     value = fields.get(name)
     if not isinstance(value, str):
         raise Malformed(value, expected="text", field=name)
@@ -169,15 +172,16 @@ def _read(fields: dict[str, Any], name: str, parse: Callable[[str], T]) -> T:
         raise malformed.within(name) from None
 
 
-def _text(fields: dict[str, Any], name: str) -> str:
-    return _read(fields, name, str)
+def text(fields: dict[str, Any], name: str) -> str:
+    """The field's text; Malformed, with its name, otherwise."""
+    return read(fields, name, str)
 
 
 def _addresses(value: object, depth: int) -> Iterator[str]:
     if isinstance(value, str):
-        for text in _ACCOUNT.findall(value):
+        for found in _ACCOUNT.findall(value):
             try:
-                yield parse_account_id(text)
+                yield parse_account_id(found)
             except Malformed:
                 continue
     elif isinstance(value, dict) and depth:

@@ -57,3 +57,32 @@ def change(kind: str, amount: str = "5.0000000", **sides: str) -> dict[str, Any]
     """One balance change of the asset; `sender` and `to` as they are given."""
     named = {("from" if side == "sender" else side): address for side, address in sides.items()}
     return {**asset_fields(), "type": kind, "amount": amount, **named}
+
+
+def effect(
+    kind: str, *, account: str = ALICE, ledger: int = LEDGER, number: int = 1, order: int = 1, **fields: Any
+) -> dict[str, Any]:
+    """An effect of an operation, the `order`th."""
+    operation = operation_id(ledger, number)
+    return {
+        "_links": {"operation": {"href": f"https://horizon.example/operations/{operation}"}},
+        "id": f"{int(operation):019d}-{order:010d}",
+        "paging_token": f"{operation}-{order}",
+        "account": account,
+        "type": kind,
+        "type_i": 0,
+        "created_at": "2024-07-06T10:13:42Z",
+        **fields,
+    }
+
+
+def pool(*assets: Asset | None) -> dict[str, Any]:
+    """What an effect says of a liquidity pool of these assets; None is XLM."""
+    return {
+        "id": "a6cad36777565bf0d52f89319416fb5e73149d07b9814c5baaddea0d53ef2baa",
+        "fee_bp": 30,
+        "type": "constant_product",
+        "total_trustlines": "1",
+        "total_shares": "1.0000000",
+        "reserves": [{"asset": "native" if each is None else str(each), "amount": "1.0000000"} for each in assets],
+    }
