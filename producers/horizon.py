@@ -1,6 +1,5 @@
 """Horizon as a source: what is asked of it, and what its answers mean. How it is asked is in horizon_http.py."""
 
-import contextlib
 from collections.abc import AsyncIterator, Collection, Mapping
 from datetime import datetime
 from typing import Final
@@ -9,6 +8,7 @@ import aiohttp
 
 from producers import horizon_wire, payments
 from producers.budget import Budget
+from producers.horizon_holders import HorizonHolders
 from producers.horizon_http import SILENCE_S_MAX, Answer, HorizonHttp
 from producers.source import PAGE_RECORDS_MAX, History, Page, State, Unavailable
 from schema.service.readiness import Readiness
@@ -32,6 +32,7 @@ class Horizon:
         silence_s_max: float = SILENCE_S_MAX,
     ) -> None:
         self._http = HorizonHttp(session, url, budget=budget, readiness=readiness, silence_s_max=silence_s_max)
+        self._holders = HorizonHolders(self._http, self.state)
         self._closed: dict[Ledger, datetime] = {}
 
     async def history(self) -> History:
@@ -92,10 +93,13 @@ class Horizon:
     async def change_after(self, cursor: Cursor) -> bool:
         return await self._http.record_after("/effects", cursor)
 
-    async def states(self, account_ids: Collection[AccountId], asset: Asset) -> AsyncIterator[State]:
-        for account_id in account_ids:
-            with contextlib.suppress(Malformed):
-                yield await self.state(account_id, asset)
+    def states(
+        self, account_ids: Collection[AccountId], asset: Asset, *, known_absent: Collection[AccountId] = ()
+    ) -> AsyncIterator[State]:
+        return self._holders.states(account_ids, asset, known_absent)
+
+    async def states_requests(self, accounts: int, asset: Asset) -> int:
+        return await self._holders.requests(accounts, asset)
 
     def _remember_close(self, record: object) -> Ledger | None:
         """A record's created_at is its ledger's close time, and saves asking for it. Its ledger, where it says one."""

@@ -90,6 +90,20 @@ def state(body: Any, account_id: AccountId, asset: Asset, observed: Ledger) -> S
     return absence(account_id, observed)
 
 
+def holders(body: Any, asset: Asset) -> int:
+    """How many accounts have a trustline of the asset, by the page of assets; 0 when nobody has."""
+    for number, record in enumerate(page(body).records):
+        found = _object(record, f"_embedded.records[{number}]")
+        if (found.get("asset_code"), found.get("asset_issuer")) != (asset.code, asset.issuer):
+            continue
+        accounts = found.get("accounts")
+        counts: list[Any] = list(accounts.values()) if isinstance(accounts, dict) else [found.get("num_accounts")]
+        if not all(isinstance(each, int) and each >= 0 for each in counts):
+            raise Malformed(accounts, expected="numbers of accounts", field=f"_embedded.records[{number}].accounts")
+        return sum(counts)
+    return 0
+
+
 def problem(body: bytes) -> str:
     """What an error's body says in words; it may be empty, or no JSON."""
     try:

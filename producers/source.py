@@ -88,7 +88,13 @@ class Source(Protocol):
     async def change_after(self, cursor: Cursor) -> bool:
         """Wait until there is such a record after the cursor; False when the source ends the wait before."""
 
-    def states(self, account_ids: Collection[AccountId], asset: Asset) -> AsyncIterator[State]:
+    def states(
+        self, account_ids: Collection[AccountId], asset: Asset, *, known_absent: Collection[AccountId] = ()
+    ) -> AsyncIterator[State]:
         """What each of these accounts holds, in no order, read in the way that costs the fewest requests. An account
-        whose state makes no sense is left out; Unavailable ends the reading in the middle.
+        whose state makes no sense is left out, and one in `known_absent` may be when it is absent still. Unavailable
+        ends the reading in the middle: ask again for those that did not come.
         """
+
+    async def states_requests(self, accounts: int, asset: Asset) -> int:
+        """About how many requests it takes to read the states of so many accounts, in portions sorted by address."""

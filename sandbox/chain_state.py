@@ -73,9 +73,21 @@ class State:
                     return before[address]
         return self.accounts.get(address)
 
-    def holders(self, asset: Asset) -> list[str]:
-        """The accounts with a trustline of this asset, in the order of their addresses."""
-        return self._holders.get(asset, [])
+    def holders(self, asset: Asset, *, as_of: int | None = None) -> list[str]:
+        """The accounts with a trustline of this asset, in the order of their addresses; `as_of` as in `account`."""
+        now = self._holders.get(asset, [])
+        changed = {
+            address for ledger, before in self._before if as_of is not None and ledger > as_of for address in before
+        }
+        if not changed:
+            return now
+        then = {each: self.account(each, as_of=as_of) for each in changed if each[0] == "G"}
+        held = {address for address, account in then.items() if account and asset in account.trustlines}
+        return sorted((set(now) - changed) | held)
+
+    def assets(self) -> list[Asset]:
+        """Every asset that an account ever had a trustline of, in the order of Horizon's pages."""
+        return sorted(self._holders, key=lambda asset: (asset.code, asset.issuer))
 
     def take_over(self, draft: "Draft") -> None:
         """Make a draft's changes the state."""

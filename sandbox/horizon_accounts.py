@@ -11,11 +11,13 @@ from schema.stellar import Asset, format_stroops
 
 JsonObject = dict[str, Any]
 NO_LIABILITIES = {"buying_liabilities": "0.0000000", "selling_liabilities": "0.0000000"}
+NO_FLAGS = dict.fromkeys(("auth_required", "auth_revocable", "auth_immutable", "auth_clawback_enabled"), False)
 _ACCOUNT_PAGES = ("transactions", "operations", "payments", "effects", "offers", "trades")
 _ROOT_PAGES = {
     "account": "/accounts/{account_id}",
     "accounts": "/accounts{?signer,sponsor,asset,liquidity_pool,cursor,limit,order}",
     "account_transactions": "/accounts/{account_id}/transactions{?cursor,limit,order}",
+    "assets": "/assets{?asset_code,asset_issuer,cursor,limit,order}",
     "effects": "/effects{?cursor,limit,order}",
     "ledger": "/ledgers/{sequence}",
     "ledgers": "/ledgers{?cursor,limit,order}",
@@ -59,12 +61,7 @@ def account_record(account: Account, chain: Chain, base_url: str) -> JsonObject:
         "last_modified_ledger": account.last_modified_ledger,
         "last_modified_time": modified.closed_at_text,
         "thresholds": {"low_threshold": 0, "med_threshold": 0, "high_threshold": 0},
-        "flags": {
-            "auth_required": False,
-            "auth_revocable": False,
-            "auth_immutable": False,
-            "auth_clawback_enabled": False,
-        },
+        "flags": NO_FLAGS,
         "balances": balances,
         "signers": [{"weight": 1, "key": account.signer, "type": "ed25519_public_key"}],
         "data": {},
@@ -74,9 +71,9 @@ def account_record(account: Account, chain: Chain, base_url: str) -> JsonObject:
     }
 
 
-def holder_ids(chain: Chain, asset: Asset) -> list[str]:
+def holder_ids(chain: Chain, asset: Asset, *, as_of: int) -> list[str]:
     """Who has a trustline of the asset, recorded accounts included, in the order of the pages."""
-    simulated = chain.state.holders(asset)
+    simulated = chain.state.holders(asset, as_of=as_of)
     recorded = [
         account_id
         for account_id, raw in chain.recorded_accounts.items()
@@ -86,6 +83,50 @@ def holder_ids(chain: Chain, asset: Asset) -> list[str]:
         )
     ]
     return sorted({*simulated, *recorded}) if recorded else simulated
+
+
+def asset_token(asset: Asset) -> str:
+    """An asset's paging token."""
+    return f"{asset.code}_{asset.issuer}_{asset.horizon_type}"
+
+
+def asset_record(chain: Chain, asset: Asset, *, as_of: int) -> JsonObject:
+    """One record of `/assets`: how many hold it, by whether they may, and how much it is together."""
+    counts, stroops = {True: 0, False: 0}, {True: 0, False: 0}
+    for address in chain.state.holders(asset, as_of=as_of):
+        account = chain.state.account(address, as_of=as_of)
+        assert account is not None
+        line = account.trustlines[asset]
+        counts[line.authorized] += 1
+        stroops[line.authorized] += line.balance_stroops
+    contracts = [
+        account.trustlines[asset].balance_stroops
+        for address, account in chain.state.accounts.items()
+        if address[0] == "C" and asset in account.trustlines
+    ]
+    claimables = [each.stroops for each in chain.state.claimables.values() if each.asset == asset]
+    return {
+        "_links": {"toml": {"href": ""}},
+        **asset_fields(asset),
+        "paging_token": asset_token(asset),
+        "num_claimable_balances": len(claimables),
+        "num_liquidity_pools": 0,
+        "num_contracts": len(contracts),
+        "accounts": {
+            "authorized": counts[True],
+            "authorized_to_maintain_liabilities": 0,
+            "unauthorized": counts[False],
+        },
+        "claimable_balances_amount": format_stroops(sum(claimables)),
+        "liquidity_pools_amount": format_stroops(0),
+        "contracts_amount": format_stroops(sum(contracts)),
+        "balances": {
+            "authorized": format_stroops(stroops[True]),
+            "authorized_to_maintain_liabilities": format_stroops(0),
+            "unauthorized": format_stroops(stroops[False]),
+        },
+        "flags": NO_FLAGS,
+    }
 
 
 def root_record(chain: Chain, header: LedgerHeader, base_url: str) -> JsonObject:

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from sandbox import horizon_pages, horizon_sse
 from sandbox.chain_history import Kind, Span
-from sandbox.horizon_accounts import account_record, holder_ids, root_record
+from sandbox.horizon_accounts import account_record, asset_record, asset_token, holder_ids, root_record
 from sandbox.horizon_faults import Fault
 from sandbox.horizon_instance import Instance
 from sandbox.horizon_pages import PageQuery
@@ -40,6 +40,7 @@ class Views:
             web.get("/operations", self.operations),
             web.get("/effects", self.effects),
             web.get("/accounts", self.accounts),
+            web.get("/assets", self.assets),
             web.get("/accounts/{account_id}", self.account),
             web.get("/accounts/{account_id}/payments", self.payments),
             web.get("/accounts/{account_id}/operations", self.operations),
@@ -130,21 +131,38 @@ class Views:
             asset = Asset.parse(text)
         except Malformed:
             raise bad_request("asset", "Assets must be formatted as {code}:{issuer}") from None
-        ids = holder_ids(self._chain, asset)
-        if query.descending:
-            wanted = [each for each in reversed(ids) if not query.cursor or each < query.cursor][: query.limit]
-        else:
-            start = bisect_right(ids, query.cursor)
-            wanted = ids[start : start + query.limit]
+        wanted = _after(holder_ids(self._chain, asset, as_of=header.sequence), query)
         records = [self._account_record(each, as_of=header.sequence) for each in wanted]
+        return self._state_page(request, wanted, [dump(each) for each in records if each], query, asset=text)
+
+    async def assets(self, request: web.Request) -> web.Response:
+        """Every asset with its holders' number, or those of one code or one issuer; the cursor names an asset."""
+        header = self._instance.header_behind(_lag(request))
+        query = self._page_query(request, latest_ledger=header.sequence)
+        asked = {name: request.query[name] for name in ("asset_code", "asset_issuer") if request.query.get(name)}
+        code, issuer = asked.get("asset_code"), asked.get("asset_issuer")
+        found = {
+            asset_token(each): each
+            for each in self._chain.state.assets()
+            if code in (None, each.code) and issuer in (None, each.issuer)
+        }
+        wanted = _after(sorted(found), query)
+        records = [dump(asset_record(self._chain, found[each], as_of=header.sequence)) for each in wanted]
+        return self._state_page(request, wanted, records, query, **asked)
+
+    def _state_page(
+        self, request: web.Request, tokens: list[str], records: list[bytes], query: PageQuery, **extra: str
+    ) -> web.Response:
+        fault = request[FAULT]
         body = horizon_pages.assemble(
-            [dump(record) for record in records if record is not None],
+            horizon_pages.disorder(records, fault.records if fault else ""),
             query,
-            here=f"{self._instance.base_url}/accounts",
-            tokens=(wanted[0], wanted[-1]) if wanted else None,
-            extra={"asset": text},
+            here=f"{self._instance.base_url}{request.path}",
+            tokens=(tokens[0], tokens[-1]) if tokens else None,
+            extra=extra,
         )
-        return web.Response(body=body, headers={"Content-Type": HAL, "Latest-Ledger": str(header.sequence)})
+        latest = str(self._instance.header_behind(_lag(request)).sequence)
+        return web.Response(body=body, headers={"Content-Type": HAL, "Latest-Ledger": latest})
 
     def _account_record(self, account_id: str, *, as_of: int) -> JsonObject | None:
         recorded = self._chain.recorded_accounts.get(account_id)
@@ -211,6 +229,14 @@ def check_acceptable(request: web.Request) -> None:
 def _lag(request: web.Request) -> int:
     fault = request[FAULT]
     return fault.lag_ledgers if fault else 0
+
+
+def _after(tokens: list[str], query: PageQuery) -> list[str]:
+    """The page of these sorted tokens that the query asks for."""
+    if query.descending:
+        return [each for each in reversed(tokens) if not query.cursor or each < query.cursor][: query.limit]
+    start = bisect_right(tokens, query.cursor)
+    return tokens[start : start + query.limit]
 
 
 def _answer(record: JsonObject, headers: dict[str, str] | None = None) -> web.Response:

@@ -135,6 +135,20 @@ async def test_an_account_has_the_recorded_shape() -> None:
     assert account["balances"][-1]["asset_type"] == "native"
 
 
+async def test_an_asset_has_the_recorded_shape() -> None:
+    """An asset has the recorded keys, whole numbers of holders and amounts as text, and is found by code and issuer."""
+    recorded = recordings.load("assets/asset_1.json")
+    async with serving(wallets=4, holding=100) as client:
+        asset = client.people.asset
+        answer = await client.get(f"/assets?asset_code={asset.code}&asset_issuer={asset.issuer}")
+        both = await client.get(f"/assets?asset_code={asset.code}")
+    (record,) = answer.records
+    assert _without(_shape(record), ("contract_id",)) == _without(_shape(recorded), ("contract_id",))
+    assert record["accounts"]["authorized"] == 4 + len(client.people.payers) + 2
+    assert len(both.records) == 2
+    assert answer.headers["Latest-Ledger"] == str(client.chain.latest.sequence)
+
+
 async def test_effects_have_the_recorded_shapes() -> None:
     """Credits, trades, new trustlines, new accounts and changed flags have the keys of recorded effects."""
     async with serving(holding=100) as client:

@@ -39,5 +39,10 @@ class PartialSource:
     async def change_after(self, cursor: Cursor) -> bool:
         raise NotImplementedError
 
-    def states(self, account_ids: Collection[AccountId], asset: Asset) -> AsyncIterator[State]:
+    def states(
+        self, account_ids: Collection[AccountId], asset: Asset, *, known_absent: Collection[AccountId] = ()
+    ) -> AsyncIterator[State]:
+        raise NotImplementedError
+
+    async def states_requests(self, accounts: int, asset: Asset) -> int:
         raise NotImplementedError
