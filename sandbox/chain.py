@@ -14,14 +14,13 @@ from typing import Any
 from sandbox.chain_apply import apply
 from sandbox.chain_history import Entry, History, LedgerHeader, Transaction
 from sandbox.chain_operations import (
-    NO_OUTCOME,
     Operation,
-    Outcome,
     Recorded,
     Refused,
     postings_of,
     source_of,
 )
+from sandbox.chain_outcomes import NO_OUTCOME, Outcome
 from sandbox.chain_state import BASE_RESERVE_STROOPS, Draft, State, Trustline
 from sandbox.chain_transactions import (
     DROPPED_MAX,

@@ -3,8 +3,8 @@
 import hashlib
 from dataclasses import replace
 
+from sandbox import chain_pools
 from sandbox.chain_operations import (
-    NO_OUTCOME,
     AccountMerge,
     AssetChange,
     ChangeKind,
@@ -14,20 +14,21 @@ from sandbox.chain_operations import (
     ContractCall,
     CreateAccount,
     CreateClaimableBalance,
+    LiquidityPoolDeposit,
+    LiquidityPoolWithdraw,
     Operation,
-    Outcome,
-    Posting,
     Recorded,
     Refused,
     SetTrustlineFlags,
     postings_of,
 )
+from sandbox.chain_outcomes import NO_OUTCOME, Outcome, Posting
 from sandbox.chain_state import Claimable, Draft, Trustline
 from sandbox.keys import claimable_balance
 from schema.stellar import Address, Asset, Stroops, parse_stroops
 
 
-def apply(operation: Operation, draft: Draft, *, operation_id: int) -> Outcome:  # noqa: C901, PLR0911 - one per operation
+def apply(operation: Operation, draft: Draft, *, operation_id: int) -> Outcome:  # noqa: C901, PLR0911, PLR0912 - one per operation
     """Apply it; Refused leaves the draft half done, so drop it then."""
     match operation:
         case ChangeTrust():
@@ -42,6 +43,10 @@ def apply(operation: Operation, draft: Draft, *, operation_id: int) -> Outcome: 
             return _create_claimable(operation, draft, operation_id=operation_id)
         case ClaimClaimableBalance():
             return _claim(operation, draft)
+        case LiquidityPoolDeposit():
+            return chain_pools.deposit(operation, draft)
+        case LiquidityPoolWithdraw():
+            return chain_pools.withdraw(operation, draft)
         case Clawback():
             _claw_back(operation.account, operation.asset, operation.stroops, draft)
             return NO_OUTCOME
@@ -115,7 +120,7 @@ def _merge(operation: AccountMerge, draft: Draft) -> Outcome:
     account, into = draft.account(operation.source), draft.account(operation.into)
     if into is None:
         raise Refused("op_no_account")
-    if account is None or account.trustlines:
+    if account is None or account.trustlines or account.pool_shares:
         raise Refused("op_has_sub_entries")
     outcome = Outcome(stroops=Stroops(account.native_stroops))
     draft.accounts[operation.source] = None
@@ -133,17 +138,18 @@ def _create_claimable(operation: CreateClaimableBalance, draft: Draft, *, operat
 
 
 def _claim(operation: ClaimClaimableBalance, draft: Draft) -> Outcome:
-    claimable = draft.claimable(operation.balance_id)
+    balance_id = operation.balance_id or draft.oldest_claimable(operation.source)
+    claimable = draft.claimable(balance_id)
     if claimable is None:
         raise Refused("op_does_not_exist")
     if claimable.claimant != operation.source:
         raise Refused("op_cannot_claim")
-    draft.claimables[operation.balance_id] = None
+    draft.claimables[balance_id] = None
     outcome = Outcome(
         asset=claimable.asset,
         stroops=claimable.stroops,
-        balance_id=operation.balance_id,
-        escrow=claimable_balance(operation.balance_id),
+        balance_id=balance_id,
+        escrow=claimable_balance(balance_id),
     )
     _post_all(operation, outcome, draft)
     draft.accounts[outcome.escrow] = None

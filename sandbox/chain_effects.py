@@ -1,6 +1,6 @@
 """What Horizon's `/effects` says of an operation, in its order, and whom an operation is listed under."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,14 +15,17 @@ from sandbox.chain_operations import (
     CreateAccount,
     CreateClaimableBalance,
     CrossOffer,
+    LiquidityPoolDeposit,
+    LiquidityPoolWithdraw,
     Operation,
-    Outcome,
     PathPayment,
     Payment,
     Recorded,
     SetTrustlineFlags,
     source_of,
 )
+from sandbox.chain_outcomes import Outcome, PoolMove, Reserve
+from sandbox.chain_pools import FEE_BASIS_POINTS
 from schema.stellar import Address, Asset, format_stroops
 
 TYPE_NUMBERS: Final = {
@@ -39,6 +42,8 @@ TYPE_NUMBERS: Final = {
     "claimable_balance_created": 50,
     "claimable_balance_claimant_created": 51,
     "claimable_balance_claimed": 52,
+    "liquidity_pool_deposited": 90,
+    "liquidity_pool_withdrew": 91,
     "contract_credited": 96,
     "contract_debited": 97,
 }
@@ -118,6 +123,8 @@ def effects_of(operation: Operation, outcome: Outcome) -> list[Effect]:  # noqa:
             return _of_accounts(operation, outcome)
         case CreateClaimableBalance() | ClaimClaimableBalance():
             return _of_claimables(operation, outcome)
+        case LiquidityPoolDeposit() | LiquidityPoolWithdraw():
+            return [] if outcome.pool is None else [_of_pool(operation, outcome.pool)]
         case Clawback():
             moved = _amount(operation.asset, operation.stroops)
             return [
@@ -185,6 +192,28 @@ def _of_claimables(operation: CreateClaimableBalance | ClaimClaimableBalance, ou
         Effect(operation.source, "claimable_balance_claimed", balance),
         Effect(operation.source, "account_credited", moved),
     ]
+
+
+def _of_pool(operation: LiquidityPoolDeposit | LiquidityPoolWithdraw, move: PoolMove) -> Effect:
+    pool = {
+        "id": move.pool_id,
+        "fee_bp": FEE_BASIS_POINTS,
+        "type": "constant_product",
+        "total_trustlines": str(move.trustlines),
+        "total_shares": format_stroops(move.total_shares_stroops),
+        "reserves": reserve_list(move.reserves),
+    }
+    moved, shares = reserve_list(move.moved), format_stroops(move.shares_stroops)
+    if isinstance(operation, LiquidityPoolDeposit):
+        fields = {"liquidity_pool": pool, "reserves_deposited": moved, "shares_received": shares}
+        return Effect(operation.source, "liquidity_pool_deposited", fields)
+    fields = {"liquidity_pool": pool, "reserves_received": moved, "shares_redeemed": shares}
+    return Effect(operation.source, "liquidity_pool_withdrew", fields)
+
+
+def reserve_list(reserves: Iterable[Reserve]) -> list[dict[str, str]]:
+    """Assets and amounts, as records about pools have them."""
+    return [{"asset": asset_text(each.asset), "amount": format_stroops(each.stroops)} for each in reserves]
 
 
 def _trade(taker: str, maker: str, given: tuple[Asset | None, int], taken: tuple[Asset | None, int]) -> list[Effect]:

@@ -12,7 +12,8 @@ from datetime import datetime
 from enum import StrEnum
 
 from sandbox.chain_effects import Effect, effects_of, participants_of
-from sandbox.chain_operations import Operation, Outcome, is_payment
+from sandbox.chain_operations import Operation, is_payment
+from sandbox.chain_outcomes import Outcome
 
 EFFECT_NUMBER_MAX = 2**63 - 1  # a cursor without a number is behind all effects of its operation
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from sandbox.chain_outcomes import Outcome, PoolMove, Posting
 from schema.stellar import AccountId, Address, Asset, Stroops
 
 
@@ -84,7 +85,28 @@ class ClaimClaimableBalance:
     """The claimant fetches it: no payment record."""
 
     source: AccountId
-    balance_id: str  # 72 hexadecimal digits
+    balance_id: str = ""  # 72 hexadecimal digits; empty: the oldest that waits for the source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiquidityPoolDeposit:
+    """Two assets, in Stellar's order, put into their pool, at most so much of each: no payment record."""
+
+    source: AccountId
+    asset_a: Asset | None
+    asset_b: Asset | None
+    a_stroops: Stroops
+    b_stroops: Stroops
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiquidityPoolWithdraw:
+    """Shares given back for what they stand for: no payment record."""
+
+    source: AccountId
+    asset_a: Asset | None
+    asset_b: Asset | None
+    shares_stroops: Stroops
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +181,8 @@ Operation = (
     | CrossOffer
     | CreateClaimableBalance
     | ClaimClaimableBalance
+    | LiquidityPoolDeposit
+    | LiquidityPoolWithdraw
     | Clawback
     | ChangeTrust
     | SetTrustlineFlags
@@ -166,34 +190,6 @@ Operation = (
     | ContractCall
     | Recorded
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Posting:
-    """What one side gained or lost; the postings of an operation sum to 0 per asset, issuer included."""
-
-    address: Address
-    asset: Asset | None
-    stroops: Stroops
-
-
-_NOTHING = Stroops(0)
-_NOWHERE = Address("")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What an operation did that it does not say itself."""
-
-    stroops: Stroops = _NOTHING  # what a claim or a merge moved
-    asset: Asset | None = None
-    balance_id: str = ""
-    escrow: Address = _NOWHERE
-    trustline: str = ""  # created | updated | removed
-    postings: tuple[Posting, ...] = ()  # of a recorded operation
-
-
-NO_OUTCOME = Outcome()
 
 
 def is_payment(operation: Operation) -> bool:
@@ -233,6 +229,8 @@ def postings_of(operation: Operation, outcome: Outcome) -> tuple[Posting, ...]: 
             return _transfer(operation.source, outcome.escrow, operation.asset, operation.stroops)
         case ClaimClaimableBalance():
             return _transfer(outcome.escrow, operation.source, outcome.asset, outcome.stroops)
+        case LiquidityPoolDeposit() | LiquidityPoolWithdraw():
+            return _pooled(operation, outcome.pool)
         case Clawback():
             return _transfer(operation.account, operation.source, operation.asset, operation.stroops)
         case ContractCall():
@@ -241,6 +239,15 @@ def postings_of(operation: Operation, outcome: Outcome) -> tuple[Posting, ...]: 
             return outcome.postings
         case ChangeTrust() | SetTrustlineFlags():
             return ()
+
+
+def _pooled(operation: LiquidityPoolDeposit | LiquidityPoolWithdraw, move: PoolMove | None) -> tuple[Posting, ...]:
+    if move is None:  # it failed
+        return ()
+    sides: tuple[str, str] = (operation.source, move.address)
+    if isinstance(operation, LiquidityPoolWithdraw):
+        sides = (move.address, operation.source)
+    return tuple(posting for each in move.moved for posting in _transfer(*sides, each.asset, each.stroops))
 
 
 def _of_change(change: AssetChange) -> tuple[Posting, ...]:

@@ -3,10 +3,12 @@
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from sandbox.chain_operations import Posting, Refused
+from sandbox.chain_operations import Refused
+from sandbox.chain_outcomes import Posting
+from sandbox.chain_pools import Pool, PoolShares
 from schema.stellar import STROOPS_MAX, AccountId, Address, Asset, Stroops
 
 BASE_RESERVE_STROOPS: Final = 5_000_000  # 0.5 XLM for the account twice over and for each trustline
@@ -34,6 +36,7 @@ class Account:
     last_modified_ledger: int
     trustlines: Mapping[Asset, Trustline]
     signer: AccountId
+    pool_shares: Mapping[str, PoolShares] = field(default_factory=dict)
 
     @property
     def reserve_stroops(self) -> int:
@@ -55,6 +58,7 @@ class State:
     def __init__(self) -> None:
         self.accounts: dict[str, Account] = {}
         self.claimables: dict[str, Claimable] = {}
+        self.pools: dict[str, Pool] = {}
         self.issued: dict[Asset, int] = {}
         self.fee_pool_stroops = 0
         self.native_stroops = 0
@@ -98,6 +102,7 @@ class State:
                 self.claimables.pop(balance_id, None)
             else:
                 self.claimables[balance_id] = claimable
+        self.pools |= draft.pools
         for asset, stroops in draft.issued.items():
             self.issued[asset] = self.issued.get(asset, 0) + stroops
 
@@ -139,6 +144,7 @@ class Draft:
         self.ledger = ledger
         self.accounts: dict[str, Account | None] = {}
         self.claimables: dict[str, Claimable | None] = {}
+        self.pools: dict[str, Pool] = {}
         self.issued: dict[Asset, int] = {}
         self._state = state
 
@@ -151,6 +157,14 @@ class Draft:
         if balance_id in self.claimables:
             return self.claimables[balance_id]
         return self._state.claimables.get(balance_id)
+
+    def oldest_claimable(self, claimant: str) -> str:
+        """The id of the first one that waits for this account; empty when there is none."""
+        waiting = {**self._state.claimables, **self.claimables}
+        return next((each for each, found in waiting.items() if found and found.claimant == claimant), "")
+
+    def pool(self, pool_id: str) -> Pool | None:
+        return self.pools.get(pool_id) or self._state.pools.get(pool_id)
 
     def put(self, account: Account) -> None:
         self.accounts[account.address] = account

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sandbox.chain_history import Entry, Transaction
-from sandbox.chain_operations import Operation, Posting
+from sandbox.chain_operations import Operation
+from sandbox.chain_outcomes import Posting
 from schema.stellar import STROOPS_PER_UNIT, AccountId, Stroops
 
 OPERATIONS_PER_LEDGER_MAX: Final = 1000

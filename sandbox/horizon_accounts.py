@@ -7,7 +7,7 @@ from sandbox.chain_effects import asset_fields
 from sandbox.chain_history import LedgerHeader
 from sandbox.chain_state import Account
 from sandbox.horizon_records import CURSOR_TEMPLATE
-from schema.stellar import Asset, format_stroops
+from schema.stellar import STROOPS_MAX, Asset, format_stroops
 
 JsonObject = dict[str, Any]
 NO_LIABILITIES = {"buying_liabilities": "0.0000000", "selling_liabilities": "0.0000000"}
@@ -45,6 +45,7 @@ def account_record(account: Account, chain: Chain, base_url: str) -> JsonObject:
         }
         for asset, line in sorted(account.trustlines.items(), key=lambda item: (item[0].code, item[0].issuer))
     ]
+    balances = [*_pool_lines(account), *balances]
     balances.append({"balance": format_stroops(account.native_stroops), **NO_LIABILITIES, "asset_type": "native"})
     return {
         "_links": {
@@ -57,7 +58,7 @@ def account_record(account: Account, chain: Chain, base_url: str) -> JsonObject:
         "sequence": str(account.sequence),
         "sequence_ledger": account.sequence_ledger,
         "sequence_time": str(int(sequenced.closed_at.timestamp())),
-        "subentry_count": len(account.trustlines),
+        "subentry_count": len(account.trustlines) + 2 * len(account.pool_shares),
         "last_modified_ledger": account.last_modified_ledger,
         "last_modified_time": modified.closed_at_text,
         "thresholds": {"low_threshold": 0, "med_threshold": 0, "high_threshold": 0},
@@ -69,6 +70,22 @@ def account_record(account: Account, chain: Chain, base_url: str) -> JsonObject:
         "num_sponsored": 0,
         "paging_token": account.address,
     }
+
+
+def _pool_lines(account: Account) -> list[JsonObject]:
+    """Pool shares have no code and no issuer, and no liabilities."""
+    return [
+        {
+            "balance": format_stroops(shares.stroops),
+            "liquidity_pool_id": pool_id,
+            "limit": format_stroops(STROOPS_MAX),
+            "last_modified_ledger": shares.last_modified_ledger,
+            "is_authorized": False,
+            "is_authorized_to_maintain_liabilities": False,
+            "asset_type": "liquidity_pool_shares",
+        }
+        for pool_id, shares in sorted(account.pool_shares.items())
+    ]
 
 
 def holder_ids(chain: Chain, asset: Asset, *, as_of: int) -> list[str]:

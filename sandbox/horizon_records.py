@@ -6,7 +6,8 @@ from typing import Any
 
 import orjson
 
-from sandbox.chain_effects import TYPE_NUMBERS, Effect, asset_fields, asset_text
+from sandbox import keys
+from sandbox.chain_effects import TYPE_NUMBERS, Effect, asset_fields, asset_text, reserve_list
 from sandbox.chain_history import Entry, LedgerHeader, Transaction
 from sandbox.chain_operations import (
     AccountMerge,
@@ -18,6 +19,8 @@ from sandbox.chain_operations import (
     CreateAccount,
     CreateClaimableBalance,
     CrossOffer,
+    LiquidityPoolDeposit,
+    LiquidityPoolWithdraw,
     Operation,
     PathPayment,
     Payment,
@@ -25,7 +28,8 @@ from sandbox.chain_operations import (
     SetTrustlineFlags,
     source_of,
 )
-from schema.stellar import format_stroops
+from sandbox.chain_outcomes import PoolMove, Reserve
+from schema.stellar import Stroops, format_stroops
 
 JsonObject = dict[str, Any]
 CURSOR_TEMPLATE = "{?cursor,limit,order}"
@@ -60,7 +64,7 @@ def operation_record(entry: Entry, base_url: str, *, join: bool = False) -> Json
     return record | fields
 
 
-def _described(operation: Operation, entry: Entry) -> tuple[str, int, JsonObject]:  # noqa: C901, PLR0911
+def _described(operation: Operation, entry: Entry) -> tuple[str, int, JsonObject]:  # noqa: C901, PLR0911, PLR0912
     match operation:
         case Payment():
             moved = {"from": operation.source, "to": operation.to, "amount": format_stroops(operation.stroops)}
@@ -91,8 +95,10 @@ def _described(operation: Operation, entry: Entry) -> tuple[str, int, JsonObject
             fields = {"asset": asset_text(operation.asset), "amount": format_stroops(operation.stroops)}
             return "create_claimable_balance", 14, fields | {"claimants": claimants}
         case ClaimClaimableBalance():
-            fields = {"balance_id": operation.balance_id, "claimant": operation.source}
+            fields = {"balance_id": operation.balance_id or entry.outcome.balance_id, "claimant": operation.source}
             return "claim_claimable_balance", 15, fields
+        case LiquidityPoolDeposit() | LiquidityPoolWithdraw():
+            return _pooled(operation, entry.outcome.pool)
         case CrossOffer():
             offer: JsonObject = {
                 "amount": format_stroops(operation.sold_stroops),
@@ -105,6 +111,24 @@ def _described(operation: Operation, entry: Entry) -> tuple[str, int, JsonObject
             return "manage_sell_offer", 3, offer
         case Recorded():
             raise AssertionError(entry)
+
+
+def _pooled(
+    operation: LiquidityPoolDeposit | LiquidityPoolWithdraw, move: PoolMove | None
+) -> tuple[str, int, JsonObject]:
+    moved = reserve_list(move.moved if move else ())
+    pool: JsonObject = {"liquidity_pool_id": keys.pool_id(operation.asset_a, operation.asset_b)}
+    if isinstance(operation, LiquidityPoolWithdraw):
+        least = reserve_list((Reserve(operation.asset_a, Stroops(0)), Reserve(operation.asset_b, Stroops(0))))
+        shares = format_stroops(operation.shares_stroops)
+        fields: JsonObject = {"reserves_min": least, "shares": shares, "reserves_received": moved}
+        return "liquidity_pool_withdraw", 23, pool | fields
+    limits = (Reserve(operation.asset_a, operation.a_stroops), Reserve(operation.asset_b, operation.b_stroops))
+    price: JsonObject = {"min_price": "0.0000001", "min_price_r": {"n": 1, "d": 10_000_000}}
+    price |= {"max_price": "10000000.0000000", "max_price_r": {"n": 10_000_000, "d": 1}}
+    shares = format_stroops(move.shares_stroops if move else 0)
+    fields = {"reserves_max": reserve_list(limits), **price, "reserves_deposited": moved, "shares_received": shares}
+    return "liquidity_pool_deposit", 22, pool | fields
 
 
 def _path_payment(operation: PathPayment) -> tuple[str, int, JsonObject]:

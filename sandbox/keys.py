@@ -2,10 +2,12 @@
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import lru_cache
 
-from stellar_sdk import Keypair, StrKey
+from stellar_sdk import Asset as SdkAsset
+from stellar_sdk import Keypair, LiquidityPoolAsset, StrKey
 
-from schema.stellar import AccountId, Address
+from schema.stellar import AccountId, Address, Asset
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,22 @@ def contract(seed: int, name: str) -> Address:
 def claimable_balance(balance_id: str) -> Address:
     """The address (`B...`) of a claimable balance whose id is 72 hexadecimal digits, its type first."""
     return Address(StrKey.encode_claimable_balance(bytes.fromhex(balance_id[6:])))
+
+
+@lru_cache(maxsize=1024)
+def pool_id(asset_a: Asset | None, asset_b: Asset | None) -> str:
+    """The id (64 hexadecimal digits) of the pool of these two; ValueError unless they are in Stellar's order."""
+    return LiquidityPoolAsset(_sdk_asset(asset_a), _sdk_asset(asset_b)).liquidity_pool_id
+
+
+@lru_cache(maxsize=1024)
+def liquidity_pool(pool_id: str) -> Address:
+    """The address (`L...`) of a liquidity pool."""
+    return Address(StrKey.encode_liquidity_pool(bytes.fromhex(pool_id)))
+
+
+def _sdk_asset(asset: Asset | None) -> SdkAsset:
+    return SdkAsset.native() if asset is None else SdkAsset(asset.code, asset.issuer)
 
 
 def _digest(seed: int, role: str, number: int) -> bytes:

@@ -4,12 +4,27 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 
-from sandbox.chain_operations import AssetChange, ChangeKind, ContractCall, CrossOffer, Operation, PathPayment, Payment
+from sandbox.chain_operations import (
+    AssetChange,
+    ChangeKind,
+    ClaimClaimableBalance,
+    Clawback,
+    ContractCall,
+    CreateClaimableBalance,
+    CrossOffer,
+    LiquidityPoolDeposit,
+    LiquidityPoolWithdraw,
+    Operation,
+    PathPayment,
+    Payment,
+)
 from sandbox.world import Cast
 from schema.stellar import STROOPS_PER_UNIT, AccountId, Address, Asset, Stroops
 
 AMOUNT_STROOPS_MAX = 100 * STROOPS_PER_UNIT
 DUST_STROOPS_MAX = 1_000
+POOL_PRICE = 100  # units of the asset for one XLM
+SHARES_STROOPS_MAX = AMOUNT_STROOPS_MAX // 4 // 10  # shares are the root of both amounts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,10 +35,16 @@ class Mix:
     dust: int = 4
     path: int = 5  # someone pays in XLM, the wallet receives the asset
     contract: int = 5  # a contract pays, or the issuer's mints
-    crossed: int = 0  # the wallet's own offer is taken: no payment shows it, the stream sees it at the next one
     counterfeit: int = 5  # the same code from another issuer
     withdrawal: int = 5  # the vault pays back
     spend: int = 4  # the owner spends, or tries to
+    # What no payment shows, with an effect as the only trace:
+    crossed: int = 0  # the wallet's own offer is taken
+    claimed: int = 0  # the wallet fetches what somebody put aside for it
+    put_aside: int = 0  # the wallet puts something aside for somebody
+    clawback: int = 0  # the issuer takes something back
+    pool_deposit: int = 0
+    pool_withdraw: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +86,11 @@ class Traffic:
 
 def _amount(rng: random.Random) -> Stroops:
     return Stroops(rng.randint(STROOPS_PER_UNIT, AMOUNT_STROOPS_MAX))
+
+
+def _little(rng: random.Random) -> Stroops:
+    """What an owner may well have; who has less fails to, as people do."""
+    return Stroops(rng.randint(1, AMOUNT_STROOPS_MAX // 4))
 
 
 def _payment(source: AccountId, to: AccountId, asset: Asset, stroops: Stroops) -> Action:
@@ -133,8 +159,49 @@ def _withdrawal(people: Cast, rng: random.Random) -> Action:
 def _spend(people: Cast, rng: random.Random) -> Action:
     """The fee and the sequence number are a payer's, so that this does not race with the executor's transactions."""
     payer = _payer(people, rng)
-    spent = _payment(_wallet(people, rng), payer, people.asset, Stroops(rng.randint(1, AMOUNT_STROOPS_MAX // 4)))
+    spent = _payment(_wallet(people, rng), payer, people.asset, _little(rng))
     return Action(operations=spent.operations, source=payer)
+
+
+def _claimed(people: Cast, rng: random.Random) -> Action:
+    payer, wallet = _payer(people, rng), _wallet(people, rng)
+    aside = CreateClaimableBalance(source=payer, claimant=wallet, asset=people.asset, stroops=_amount(rng))
+    return Action(operations=(aside, ClaimClaimableBalance(source=wallet)), source=payer)
+
+
+def _put_aside(people: Cast, rng: random.Random) -> Action:
+    payer = _payer(people, rng)
+    aside = CreateClaimableBalance(
+        source=_wallet(people, rng), claimant=payer, asset=people.asset, stroops=_little(rng)
+    )
+    return Action(operations=(aside,), source=payer)
+
+
+def _clawback(people: Cast, rng: random.Random) -> Action:
+    taken = Clawback(source=people.asset.issuer, account=_wallet(people, rng), asset=people.asset, stroops=_little(rng))
+    return Action(operations=(taken,), source=_payer(people, rng))
+
+
+def _pool_deposit(people: Cast, rng: random.Random) -> Action:
+    stroops = _little(rng)
+    deposit = LiquidityPoolDeposit(
+        source=_wallet(people, rng),
+        asset_a=None,
+        asset_b=people.asset,
+        a_stroops=Stroops(1 + stroops // POOL_PRICE),
+        b_stroops=stroops,
+    )
+    return Action(operations=(deposit,), source=_payer(people, rng))
+
+
+def _pool_withdraw(people: Cast, rng: random.Random) -> Action:
+    withdraw = LiquidityPoolWithdraw(
+        source=_wallet(people, rng),
+        asset_a=None,
+        asset_b=people.asset,
+        shares_stroops=Stroops(rng.randint(1, SHARES_STROOPS_MAX)),
+    )
+    return Action(operations=(withdraw,), source=_payer(people, rng))
 
 
 _TELLERS: dict[str, Callable[[Cast, random.Random], Action]] = {
@@ -146,6 +213,11 @@ _TELLERS: dict[str, Callable[[Cast, random.Random], Action]] = {
     "counterfeit": _counterfeit,
     "withdrawal": _withdrawal,
     "spend": _spend,
+    "claimed": _claimed,
+    "put_aside": _put_aside,
+    "clawback": _clawback,
+    "pool_deposit": _pool_deposit,
+    "pool_withdraw": _pool_withdraw,
 }
 
 

@@ -16,6 +16,8 @@ from sandbox.chain_operations import (
     CreateAccount,
     CreateClaimableBalance,
     CrossOffer,
+    LiquidityPoolDeposit,
+    LiquidityPoolWithdraw,
     Operation,
     PathPayment,
     Payment,
@@ -74,8 +76,18 @@ def _operation(client: Client, kind: str) -> Operation:
         "create_claimable_balance": CreateClaimableBalance(
             source=payer, claimant=wallet, asset=people.asset, stroops=ONE
         ),
+        "liquidity_pool_withdraw": LiquidityPoolWithdraw(
+            source=wallet, asset_a=None, asset_b=people.asset, shares_stroops=ONE
+        ),
     }
     return operations[kind]
+
+
+def _deposit(client: Client) -> LiquidityPoolDeposit:
+    wallet = client.people.wallets[0].account_id
+    return LiquidityPoolDeposit(
+        source=wallet, asset_a=None, asset_b=client.people.asset, a_stroops=ONE, b_stroops=Stroops(4 * UNIT)
+    )
 
 
 def _shape(value: Any) -> Any:
@@ -105,6 +117,7 @@ def _without(shape: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
         ("set_trust_line_flags", "set_trust_line_flags_1", ("clear_flags", "clear_flags_s")),
         ("manage_sell_offer", "manage_sell_offer_1", ()),
         ("create_claimable_balance", "create_claimable_balance_1", ("asset", "claimants", "sponsor")),
+        ("liquidity_pool_withdraw", "liquidity_pool_withdraw_1", ("source_account_muxed", "source_account_muxed_id")),
     ],
 )
 async def test_an_operation_has_the_recorded_shape(kind: str, recording: str, not_compared: tuple[str, ...]) -> None:
@@ -113,9 +126,12 @@ async def test_an_operation_has_the_recorded_shape(kind: str, recording: str, no
     async with serving(holding=100) as client:
         if kind == "account_merge":
             client.chain.open_account(NEW)
+        if kind == "liquidity_pool_withdraw":
+            client.chain.enqueue(_deposit(client))
+            client.horizon.close_ledger()
         client.chain.enqueue(_operation(client, kind))
         client.horizon.close_ledger()
-        (record,) = (await client.get("/operations")).records
+        (record,) = (await client.get("/operations?order=desc&limit=1")).records
     assert record["type"] == kind == recorded["type"]
     assert record["type_i"] == recorded["type_i"]
     assert _without(_shape(record), not_compared) == _without(_shape(recorded), not_compared)
@@ -125,6 +141,8 @@ async def test_an_account_has_the_recorded_shape() -> None:
     """An account has the recorded keys; credit lines carry their own last_modified_ledger, the native line none."""
     recorded = recordings.load("accounts/account_3.json")
     async with serving(holding=100) as client:
+        client.chain.enqueue(_deposit(client))
+        client.horizon.close_ledger()
         account = (await client.get(f"/accounts/{client.people.wallets[0].account_id}")).json
     optional = ("inflation_destination", "home_domain", "balances", "data")
     assert _without(_shape(account), optional) == _without(_shape(recorded), optional)
@@ -150,7 +168,9 @@ async def test_an_asset_has_the_recorded_shape() -> None:
 
 
 async def test_effects_have_the_recorded_shapes() -> None:
-    """Credits, trades, new trustlines, new accounts and changed flags have the keys of recorded effects."""
+    """Credits, trades, new trustlines, new accounts, changed flags, what lies in pools and claimable balances: all have
+    the keys of recorded effects.
+    """
     async with serving(holding=100) as client:
         people = client.people
         wallet = people.wallets[0].account_id
@@ -159,6 +179,10 @@ async def test_effects_have_the_recorded_shapes() -> None:
         client.chain.enqueue(_operation(client, "create_account"))
         client.horizon.close_ledger()
         client.chain.enqueue(ChangeTrust(source=NEW, asset=people.asset, limit_stroops=ONE))
+        client.chain.enqueue(_deposit(client))
+        client.chain.enqueue(_operation(client, "liquidity_pool_withdraw"))
+        client.chain.enqueue(_operation(client, "create_claimable_balance"))
+        client.chain.enqueue(_operation(client, "set_trust_line_flags"))
         client.horizon.close_ledger()
         effects = {effect["type"]: effect for effect in (await client.get("/effects?limit=200")).records}
     for kind, recording in (
@@ -168,6 +192,15 @@ async def test_effects_have_the_recorded_shapes() -> None:
     ):
         recorded = recordings.load(f"effects/{recording}.json")
         assert _shape(effects[kind]) == _shape(recorded)
+        assert effects[kind]["type_i"] == recorded["type_i"]
+    muxed = ("account_muxed", "account_muxed_id", "authorized_to_maintain_liabilites_flag", "clawback_enabled_flag")
+    for kind, recording in (
+        ("liquidity_pool_withdrew", "liquidity_pool_withdrew_1"),
+        ("claimable_balance_created", "claimable_balance_created_1"),
+        ("trustline_flags_updated", "trustline_flags_updated_1"),
+    ):
+        recorded = recordings.load(f"effects/{recording}.json")
+        assert _without(_shape(effects[kind]), muxed) == _without(_shape(recorded), muxed)
         assert effects[kind]["type_i"] == recorded["type_i"]
     trade = recordings.load("effects/trade_2.json")
     code_and_issuer = ("bought_asset_code", "bought_asset_issuer", "sold_asset_code", "sold_asset_issuer")

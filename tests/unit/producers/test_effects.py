@@ -43,9 +43,9 @@ def about(asset: Asset | None) -> list[dict[str, Any]]:
     """One effect of each kind that names an asset, about this one; Alice's, and Bob's where there are two."""
     fields = XLM if asset is None else asset_fields(asset)
     name = "native" if asset is None else str(asset)
-    other = {"bought_asset_type": "native"}
-    sold = {f"sold_{key}": value for key, value in fields.items()}
-    bought = {f"bought_{key}": value for key, value in fields.items()}
+    other: dict[str, Any] = {"bought_asset_type": "native"}
+    sold: dict[str, Any] = {f"sold_{key}": value for key, value in fields.items()}
+    bought: dict[str, Any] = {f"bought_{key}": value for key, value in fields.items()}
     return [
         *(effect(kind, **fields) for kind in OWN),
         *(effect(kind, account=ISSUER, trustor=ALICE, **fields) for kind in GIVEN),
@@ -132,7 +132,7 @@ def test_a_mention_is_searched_to_a_depth() -> None:
         (effect("liquidity_pool_trade", liquidity_pool={"reserves": [7]}), "liquidity_pool.reserves[0]"),
         (effect("liquidity_pool_trade", liquidity_pool={"reserves": [{}]}), "liquidity_pool.reserves[0].asset"),
         (effect("claimable_balance_claimed"), "asset"),
-        (effect("account_removed", account=None), "account"),
+        ({**effect("account_removed"), "account": None}, "account"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_its_place(bent: object, place: str) -> None:
