@@ -2,6 +2,11 @@
 -- Every wallet of our network, for a cursor: there may be a million.
 select public_key, balance_ledger from public.stellar_wallets where network = $1
 
+-- name: wallets_from
+-- By the primary key: each portion is a statement of its own, no transaction stays open while the stream does other work.
+select id, public_key, balance_ledger from public.stellar_wallets
+where id >= $1 and network = $2 and public_key is not null order by id limit $3
+
 -- name: wallets_by_id
 select public_key, balance_ledger from public.stellar_wallets where id = any($1::uuid[]) and network = $2
 

@@ -4,7 +4,7 @@ The callbacks only note what is due and wake the stream; the stream's loop takes
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 from uuid import UUID
 
@@ -13,13 +13,15 @@ import structlog
 from producers import answers
 from producers.answers import Answer
 from producers.store import Away, Store
+from producers.wallet_reload import WalletReload
 from producers.wallets import Wallets
 from schema.service.readiness import Readiness
-from schema.stellar import Malformed, Network, parse_account_id
+from schema.stellar import AccountId, Malformed, Network, parse_account_id
 
 log = structlog.get_logger(__name__)
 
 REQUESTS_POLL_S: Final = 5.0
+GONE: Final = "gone:"
 CHANGED_MAX: Final = 10_000  # more wallets by name than this: read them all instead
 
 
@@ -31,12 +33,12 @@ class WalletFeed:
         self._store = store
         self._wallets = wallets
         self._network = network
-        self._refresh_s = refresh_s
+        self._reload = WalletReload(store, wallets, network=network, refresh_s=refresh_s)
         self._listening = asyncio.Event()
         self._changed: set[UUID] = set()
-        self._reload_due = True
+        self._gone: set[AccountId] = set()
         self._requests_due = True
-        self._reloaded_at = self._asked_at = 0.0
+        self._asked_at = 0.0
         self._answered: dict[UUID, Answer] = {}
 
     async def listen(self, readiness: Readiness) -> None:
@@ -50,7 +52,7 @@ class WalletFeed:
     def next_look_s(self) -> float:
         """How long nothing needs to be looked up."""
         now_s = asyncio.get_running_loop().time()
-        return max(0.0, min(self._asked_at + REQUESTS_POLL_S, self._reloaded_at + self._refresh_s) - now_s)
+        return min(max(0.0, self._asked_at + REQUESTS_POLL_S - now_s), self._reload.next_look_s())
 
     async def look(self) -> None:
         """Take in what is due. Away: it stays due."""
@@ -72,29 +74,24 @@ class WalletFeed:
             self._answered.clear()
 
     async def _look_for_wallets(self) -> None:
-        now_s = asyncio.get_running_loop().time()
-        changed, self._changed = self._changed, set()
-        is_reload = self._reload_due or now_s - self._reloaded_at >= self._refresh_s
-        self._reload_due = False
-        try:
-            if changed and self._wallets.are_loaded:
-                self._wallets.arrive(await self._store.wallets_by_id(changed, self._network))
-            if is_reload:
-                await self._reload(now_s)
-        except Away:
-            self._changed |= changed
-            self._reload_due = self._reload_due or is_reload
-            raise
+        if self._wallets.are_loaded:
+            changed, self._changed = self._changed, set()
+            gone, self._gone = self._gone, set()
+            try:
+                await self._take(changed, gone)
+            except Away:
+                self._changed |= changed
+                self._gone |= gone
+                raise
+        await self._reload.look()
 
-    async def _reload(self, now_s: float) -> None:
-        is_first = not self._wallets.are_loaded
-        self._wallets.begin_reload()
-        async for rows in self._store.wallets(self._network):
-            self._wallets.see(rows, now_s=now_s)
-        gone = self._wallets.end_reload()
-        self._reloaded_at = now_s
-        if is_first or gone:
-            log.info("wallets loaded", wallets=len(self._wallets), without_fact=len(self._wallets.baselines), gone=gone)
+    async def _take(self, changed: Collection[UUID], gone: Collection[AccountId]) -> None:
+        """What was said. An address that is gone may have another row by now."""
+        if gone:
+            there = await self._store.stored(list(gone), self._network)
+            self._wallets.forget(account_id for account_id in gone if account_id not in there)
+        if changed:
+            self._wallets.arrive(await self._store.wallets_by_id(changed, self._network))
 
     async def _look_for_requests(self) -> None:
         now_s = asyncio.get_running_loop().time()
@@ -118,13 +115,18 @@ class WalletFeed:
                 self._wallets.request(account_id, request.id, request.snapshot_type)
 
     def _note_wallet(self, payload: str) -> None:
+        """A wallet's id; `gone:` and an address that a row had; or anything else: too many, read them all."""
         try:
-            self._changed.add(UUID(payload))
+            if payload.startswith(GONE):
+                self._gone.add(AccountId(payload.removeprefix(GONE)))
+            else:
+                self._changed.add(UUID(payload))
         except ValueError:
-            self._reload_due = True
-        if len(self._changed) > CHANGED_MAX:
+            self._reload.ask()
+        if len(self._changed) + len(self._gone) > CHANGED_MAX:
             self._changed.clear()
-            self._reload_due = True
+            self._gone.clear()
+            self._reload.ask()
         self._listening.set()
         self.wake.set()
 

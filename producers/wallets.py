@@ -12,14 +12,11 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-import structlog
-
 from producers.payments import Moved
 from producers.source import State
+from producers.tracked import Tracked
 from schema.balance_event import Movement, SnapshotType
-from schema.stellar import AccountId, Ledger, Malformed, Stroops, parse_account_id
-
-log = structlog.get_logger(__name__)
+from schema.stellar import AccountId, Ledger, Stroops
 
 MOVEMENTS_MAX: Final = 20_000  # of one fact: some 6 MB of the 8 MiB a message may have
 BASELINES_AT_ONCE: Final = 256  # of one cycle: it drains between them, and wallets that were paid go first
@@ -85,16 +82,12 @@ class Wallets:
 
     def __init__(self, *, movements_max: int = MOVEMENTS_MAX) -> None:
         self.touched: dict[AccountId, Touch] = {}
-        self.baselines: dict[
-            AccountId, Ledger
-        ] = {}  # first sights that nobody waits for; the read is at least this new
+        self.baselines: dict[AccountId, Ledger] = {}  # first sights nobody waits for; the read is at least this new
         self.newest = Ledger(0)  # the newest ledger of which anything was read
         self.drain = 0
-        self._tracked: dict[AccountId, int] = {}  # to the reload that last saw its row
+        self._tracked = Tracked()
         self._active: dict[AccountId, Wallet] = {}
         self._told_unstored: dict[AccountId, float] = {}
-        self._refused: set[str] = set()
-        self._reload = self._reloaded = 0  # the number of the reload that runs, of the last one that was finished
         self._began = Ledger(0)
         self._movements_max = movements_max
 
@@ -123,13 +116,13 @@ class Wallets:
     @property
     def are_loaded(self) -> bool:
         """Whether all of them were read once."""
-        return self._reloaded > 0
+        return self._tracked.are_loaded
 
     # -- which wallets there are
 
     def begin_reload(self) -> None:
         """Every row there is will be given to `see` now. One that was not ended is begun again."""
-        self._reload = self._reloaded + 1
+        self._tracked.begin()
 
     def see(self, rows: Iterable[tuple[str, Ledger | None]], *, now_s: float) -> None:
         """Rows of a reload: (public key, stored version). At the first one nothing was read yet, and what has a
@@ -138,27 +131,31 @@ class Wallets:
         for public_key, version in rows:
             known = AccountId(public_key)
             if known not in self._tracked:
-                if not self.are_loaded and version is not None:
-                    self._tracked[known] = self._reload
-                elif not self.are_loaded:
+                if self.are_loaded:
+                    self._arrive(public_key, version, is_urgent=False)
+                elif version is None:
                     self._queue_baseline(public_key)
                 else:
-                    self._arrive(public_key, version)
-            else:
-                self._tracked[known] = self._reload
-                if version is not None:
-                    self._told_unstored.pop(known, None)
-                elif self._is_overdue(known, now_s):
-                    self._queue_baseline(public_key)
+                    self._tracked.see(known)
+                continue
+            self._tracked.see(known)
+            if version is not None:
+                self._told_unstored.pop(known, None)
+            elif self._is_overdue(known, now_s):
+                self._queue_baseline(public_key)
 
     def end_reload(self) -> int:
         """Forget the wallets whose rows are gone; how many there were."""
-        self._reloaded = self._reload
-        gone = [account_id for account_id, seen in self._tracked.items() if seen != self._reload]
-        for account_id in gone:
-            for kept in (self._tracked, self._active, self.touched, self.baselines, self._told_unstored):
+        return self.forget(self._tracked.end())
+
+    def forget(self, account_ids: Iterable[AccountId]) -> int:
+        """The rows of these are gone; how many were followed."""
+        before = len(self._tracked)
+        for account_id in account_ids:
+            self._tracked.forget(account_id)
+            for kept in (self._active, self.touched, self.baselines, self._told_unstored):
                 kept.pop(account_id, None)
-        return len(gone)
+        return before - len(self._tracked)
 
     def arrive(self, rows: Iterable[tuple[str, Ledger | None]]) -> None:
         """Rows that were just inserted, or now belong to our network. One without a stored fact gets its baseline,
@@ -174,21 +171,24 @@ class Wallets:
             if account_id not in self.baselines:
                 self.touch(account_id, self._touch(SnapshotType.POLL, self.newest))
 
-    def _arrive(self, public_key: str, version: Ledger | None) -> None:
-        account_id = self._checked(public_key)
+    def _arrive(self, public_key: str, version: Ledger | None, *, is_urgent: bool = True) -> None:
+        account_id = self._tracked.checked(public_key)
         if account_id is None:
             return
         if account_id not in self._tracked:
             self._active[account_id] = Wallet(complete_since=self.newest)
-        self._tracked[account_id] = self._reload
+        self._tracked.see(account_id)
         first = version is None  # a restart reads such a wallet by itself: no cursor needs to wait for it
+        if first and not (is_urgent and len(self.touched) < BASELINES_AT_ONCE):
+            self.baselines[account_id] = self.newest  # an import: who is paid would wait behind a million of them
+            return
         touch = self._touch(SnapshotType.POLL, self.newest, first_sight=first, holds_cursor=not first)
         self.touch(account_id, touch)
 
     def _queue_baseline(self, public_key: str) -> None:
-        account_id = self._checked(public_key)
+        account_id = self._tracked.checked(public_key)
         if account_id is not None:
-            self._tracked[account_id] = self._reload
+            self._tracked.see(account_id)
             self.baselines[account_id] = self.newest
 
     def _is_overdue(self, account_id: AccountId, now_s: float) -> bool:
@@ -196,15 +196,6 @@ class Wallets:
             return False
         told_s = self._told_unstored.get(account_id)
         return told_s is None or now_s - told_s > BASELINE_AGAIN_S
-
-    def _checked(self, public_key: str) -> AccountId | None:
-        try:
-            return parse_account_id(public_key)
-        except Malformed as malformed:
-            if public_key not in self._refused:
-                self._refused.add(public_key)
-                log.warning("a wallet's public key is no address and cannot be followed", reason=str(malformed))
-            return None
 
     # -- what happened to them
 

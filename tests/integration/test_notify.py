@@ -42,7 +42,7 @@ async def heard(database_url: str) -> AsyncIterator[Callable[[str], Awaitable[He
 async def test_a_new_wallet_is_heard_of(
     connection: asyncpg.Connection, heard: Callable[[str], Awaitable[Heard]]
 ) -> None:
-    """One wallet inserted, by the owner or by the person: its id. Deleted: its id again."""
+    """One wallet inserted, by the owner or by the person: its id. Deleted: its address, for the row is gone."""
     since_last = await heard("stellar_wallets")
     ada = await add_person(connection)
     assert await since_last() == [str(ada.wallet_id)]
@@ -55,13 +55,13 @@ async def test_a_new_wallet_is_heard_of(
         )
     assert await since_last() == [str(wallet_id)]
     await connection.execute("delete from auth.users where id = $1", ada.user_id)
-    assert await since_last() == [str(ada.wallet_id)]
+    assert await since_last() == [f"gone:{ada.account_id}"]
 
 
 async def test_an_address_that_changes_is_heard_of(
     connection: asyncpg.Connection, heard: Callable[[str], Awaitable[Heard]]
 ) -> None:
-    """Another public_key or network: the wallet's id. The pipeline's own state updates say nothing."""
+    """Another public_key or network: the address before, and the wallet's id. The pipeline's own say nothing."""
     ada = await add_person(connection)
     since_last = await heard("stellar_wallets")
     await connection.execute(
@@ -70,9 +70,9 @@ async def test_an_address_that_changes_is_heard_of(
     )
     assert await since_last() == []
     await connection.execute("update public.stellar_wallets set public_key = $1", account_id("moved"))
-    assert await since_last() == [str(ada.wallet_id)]
+    assert await since_last() == [f"gone:{ada.account_id}", str(ada.wallet_id)]
     await connection.execute("update public.stellar_wallets set network = 'mainnet'")
-    assert await since_last() == [str(ada.wallet_id)]
+    assert await since_last() == [f"gone:{account_id('moved')}", str(ada.wallet_id)]
 
 
 @pytest.mark.parametrize(("wallets", "payloads"), [(0, 0), (1, 1), (100, 100), (101, 1), (5000, 1)])

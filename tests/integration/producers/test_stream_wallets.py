@@ -4,6 +4,7 @@ import time
 
 from producers import answers
 from producers.answers import Answer
+from producers.parts import Pace
 from producers.telling import Teller
 from producers.wallets import Touch
 from schema.balance_event import SnapshotType
@@ -101,6 +102,47 @@ async def test_a_wallet_deleted_and_inserted_anew_is_told_anew(scene: Scene) -> 
         await scene.connection.execute("delete from public.stellar_wallets where id = $1", wallet_id)
         await scene.add_wallet(0)
         await scene.until(lambda facts: len(facts) >= 2, what="its second baseline")
+
+
+async def test_a_wallet_that_goes_is_forgotten_at_once(scene: Scene) -> None:
+    """A wallet deleted, or given to the other network, is not followed a moment later; one that comes back is."""
+    wallet_id = await scene.add_wallet(0)
+    await scene.add_wallet(1)
+    async with scene.stream(pace=Pace(idle_drain_s=20.0, wallets_refresh_s=3600.0)) as running:
+        tracked = running.parts.metrics.tracked._value.get
+        await until_true(lambda: tracked() == 2, what="both are followed")
+        change = "update public.stellar_wallets set network = $2 where id = $1"
+        await scene.connection.execute(change, wallet_id, "mainnet")
+        await until_true(lambda: tracked() == 1, what="the one of the other network is not", deadline_s=5)
+        await scene.connection.execute(change, wallet_id, "testnet")
+        await until_true(lambda: tracked() == 2, what="it is again", deadline_s=5)
+        await scene.connection.execute("delete from public.stellar_wallets where id = $1", wallet_id)
+        await until_true(lambda: tracked() == 1, what="the one that was deleted is not", deadline_s=5)
+
+
+async def test_a_wallet_that_is_paid_goes_before_an_import(scene: Scene) -> None:
+    """While thousands of imported wallets wait for their first sight, a payment is told at once."""
+    await scene.add_wallet(0)
+    keys = [account_id(f"imported {number}") for number in range(3_000)]
+    async with scene.stream() as running:
+        await scene.store(await scene.until_told(0, units=100))
+        await scene.connection.execute(
+            """with people as (insert into auth.users (id) select gen_random_uuid() from generate_series(1, $2)
+                               returning id),
+                    numbered as (select id, row_number() over () as number from people)
+               insert into public.stellar_wallets (user_id, public_key, network)
+               select id, ($1::text[])[number], 'testnet' from numbered""",
+            keys,
+            len(keys),
+        )
+        waiting = running.parts.metrics.baselines._value.get
+        await until_true(lambda: waiting() > 0, what="they wait")
+        scene.pay(0, 50)
+        scene.close()
+        await scene.until_told(0, units=150)
+        assert waiting() > 0
+        facts = await scene.until(lambda facts: len(facts) >= 3_002, what="every baseline")
+    assert len({fact.account_id for fact in facts}) == 3_001
 
 
 async def test_wallets_inserted_in_one_statement_are_all_told(scene: Scene) -> None:
