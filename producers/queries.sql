@@ -48,3 +48,10 @@ select d.id, d.topic, 0, d.place, d.key, d.value, '[]'::jsonb, d.reason, d.detai
 from unnest($1::uuid[], $2::text[], $3::bigint[], $4::bytea[], $5::bytea[], $6::text[], $7::text[])
   as d (id, topic, place, key, value, reason, detail)
 on conflict (id) do nothing
+
+-- name: webhook_is_done
+select exists (select from public.webhook_ids where id = $1)
+
+-- name: finish_webhook
+-- Two processes may have done it at once: it is done.
+insert into public.webhook_ids (id) values ($1) on conflict (id) do nothing

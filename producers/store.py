@@ -140,6 +140,15 @@ class Store:
         )
         await self._fetch("keep_dead_letters", *(list(column) for column in columns))
 
+    async def webhook_is_done(self, id_: UUID) -> bool:
+        """Whether what this webhook announced was told and acked before."""
+        rows = await self._fetch("webhook_is_done", id_)
+        return bool(rows[0][0])
+
+    async def finish_webhook(self, id_: UUID) -> None:
+        """Mark a webhook as done: after the ack."""
+        await self._fetch("finish_webhook", id_)
+
     async def listen(
         self, *, on_wallet: Callable[[str], None], on_request: Callable[[], None], readiness: Readiness
     ) -> None:
