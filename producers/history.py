@@ -2,7 +2,8 @@
 
 A page that is not full ends at the newest ledger the source has, whole, as a ledger's records appear at once: so its
 last record's ledger is complete. An empty page proves nothing, for behind a load balancer it may come from a replica
-that is behind. Where no record is new enough, the ledgers are read one by one: a replica that lacks one says so.
+that is behind; unless the source says with it how far it has looked (`Page.complete`). Where no record is new enough,
+the ledgers are read one by one: a replica that lacks one says so.
 """
 
 import asyncio
@@ -179,7 +180,8 @@ class Reading:
         last = self._take_records(page)
         if page.full and self._newest_operation == before:
             raise Unavailable("/payments: a full page with nothing new: the cursor has no effect")
-        complete = max(self.position.ledger, Ledger(last - 1) if page.full else last)
+        proved = (Ledger(last - 1) if page.full else last) if page.complete is None else page.complete
+        complete = max(self.position.ledger, proved)
         self.position = Position(cursor=page.cursor or self.position.cursor, ledger=complete)
 
     def _take_records(self, page: Page) -> Ledger:

@@ -1,6 +1,6 @@
 """Horizon as a source: what is asked of it, and what its answers mean. How it is asked is in horizon_http.py."""
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -11,6 +11,7 @@ from producers.budget import Budget
 from producers.horizon_holders import HorizonHolders
 from producers.horizon_http import SILENCE_S_MAX, Answer, HorizonHttp
 from producers.source import PAGE_RECORDS_MAX, History, Page, State, Unavailable
+from schema.balance_event import Movement
 from schema.service.readiness import Readiness
 from schema.stellar import AccountId, Asset, Cursor, Ledger, Malformed
 
@@ -61,6 +62,9 @@ class Horizon:
         path = f"/accounts/{account_id}/payments"
         answer = await self._http.get(path, _next(cursor))
         return None if answer.body is None else _page(path, answer)
+
+    async def sourced(self, movements: Sequence[Movement]) -> Sequence[Movement] | None:
+        return movements
 
     async def state(self, account_id: AccountId, asset: Asset) -> State:
         path = f"/accounts/{account_id}"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
+from schema.balance_event import Movement
 from schema.stellar import AccountId, Asset, Cursor, Ledger, Stroops
 
 PAGE_RECORDS_MAX: Final = 200  # Horizon's own limit
@@ -25,6 +26,7 @@ class History:
     passphrase: str
     elder: Ledger
     latest: Ledger
+    asked_at: str = "HORIZON_URL"  # the variable that says where, for a person who must set it right
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,7 @@ class Page:
     records: Sequence[object]
     cursor: Cursor | None  # after the last record; None: there is none
     full: bool
+    complete: Ledger | None = None  # the answer itself proves that nothing up to this ledger is missing; None: no word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +73,11 @@ class Source(Protocol):
 
     async def account_payments(self, account_id: AccountId, cursor: Cursor) -> Page | None:
         """The next records of one account's payments, oldest first; None: the history does not know the account."""
+
+    async def sourced(self, movements: Sequence[Movement]) -> Sequence[Movement] | None:
+        """These movements of one wallet without what came in by trades and has no source; None: that is not known any
+        more. All of them where the payments show none of that.
+        """
 
     async def state(self, account_id: AccountId, asset: Asset) -> State:
         """What the account holds of the asset now."""

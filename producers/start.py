@@ -49,7 +49,7 @@ def check_network(history: History, network: Network) -> None:
     """Fatal unless the source is of our network."""
     if history.passphrase != network.passphrase:
         raise Fatal(
-            f"HORIZON_URL is a Horizon of {history.passphrase!r}, and STELLAR_NETWORK={network} is "
+            f"{history.asked_at} is of the network {history.passphrase!r}, and STELLAR_NETWORK={network} is "
             f"{network.passphrase!r}: set one of the two right"
         )
 
@@ -58,22 +58,24 @@ def check_position(history: History, position: Position) -> None:
     """Fatal when what comes next is not, or no longer, in the source's history. Horizon itself would say nothing."""
     if position.ledger > history.latest + REPLICA_LAG_LEDGERS:
         raise Fatal(
-            f"the cursor is at ledger {position.ledger}, but Horizon's newest is {history.latest}: the network was "
-            "reset, as the test network is at times, or this is the wrong HORIZON_URL. After a reset the stored "
-            "balances and commands are of a network that is gone: docs/operations.md (a network that was reset) says "
-            "what to clear, then start once with --accept-gap, which begins at the newest ledger and reads every wallet"
+            f"the cursor is at ledger {position.ledger}, but the newest at {history.asked_at} is {history.latest}: the "
+            f"network was reset, as the test network is at times, or {history.asked_at} is wrong. After a reset the "
+            "stored balances and commands are of a network that is gone: docs/operations.md (a network that was reset) "
+            "says what to clear, then start once with --accept-gap, which begins at the newest ledger and reads every "
+            "wallet"
         )
     if position.ledger + 1 < history.elder:
         raise Fatal(
-            f"the cursor is at ledger {position.ledger}, but Horizon's history begins with {history.elder}: the "
-            "payments between are not to be had from it. Point HORIZON_URL at one with an older history, or start "
-            "once with --accept-gap, which begins at the newest ledger and reads every wallet: balances will be "
-            "right, but where the money came from is unknown, so wallets with excluded sources will not deposit it"
+            f"the cursor is at ledger {position.ledger}, but the history at {history.asked_at} begins with "
+            f"{history.elder}: the payments between are not to be had from it. Point {history.asked_at} at one with an "
+            "older history, or start once with --accept-gap, which begins at the newest ledger and reads every wallet: "
+            "balances will be right, but where the money came from is unknown, so wallets with excluded sources will "
+            "not deposit it"
         )
 
 
 def _from_ledger(history: History, ledger: Ledger) -> Position:
     if not history.elder <= ledger <= history.latest + 1:
-        raise Fatal(f"--from-ledger {ledger}: Horizon has the ledgers {history.elder} to {history.latest}")
+        raise Fatal(f"--from-ledger {ledger}: {history.asked_at} has the ledgers {history.elder} to {history.latest}")
     before = Ledger(max(1, ledger - 1))
     return Position(cursor=cursor_after_ledger(Ledger(ledger - 1)), ledger=before)

@@ -1,14 +1,15 @@
 """A source of nothing, for tests of what needs a part of one: they say that part, and anything else is a failure."""
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import datetime
 
 from producers.source import History, Page, State
+from schema.balance_event import Movement
 from schema.stellar import AccountId, Asset, Cursor, Ledger
 
 
 class PartialSource:
-    """Every method refuses."""
+    """Every method refuses, but for the movements that have a source: all of them."""
 
     payments_show_every_change = False
 
@@ -23,6 +24,9 @@ class PartialSource:
 
     async def account_payments(self, account_id: AccountId, cursor: Cursor) -> Page | None:
         raise NotImplementedError
+
+    async def sourced(self, movements: Sequence[Movement]) -> Sequence[Movement] | None:
+        return movements
 
     async def state(self, account_id: AccountId, asset: Asset) -> State:
         raise NotImplementedError
