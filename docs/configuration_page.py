@@ -8,7 +8,14 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from consumer.settings import ConsumerSettings, PolicySettings
-from producers.settings import ProducerSettings, StreamSettings
+from producers.settings import (
+    IpNetworks,
+    ProducerSettings,
+    SharedSecrets,
+    SigningSecrets,
+    StreamSettings,
+    WebhookSettings,
+)
 from schema.service.settings import (
     AccountText,
     Addresses,
@@ -37,6 +44,7 @@ settings of its own ([executor.md](executor.md)).
 | `python -m consumer release` | database, network |
 | `python -m producers stream` | database, network, service, Kafka, chain, producers, stream |
 | `python -m producers read` | database, network, service, Kafka, chain, producers |
+| `python -m producers webhooks` | database, network, service, Kafka, chain, producers, webhooks |
 | `python -m schema migrate`, `python -m schema status` | `DATABASE_URL`, or `--database-url` |
 | `python -m schema topics` | Kafka |
 
@@ -63,12 +71,16 @@ SECTIONS: Final[tuple[tuple[str, type[Settings]], ...]] = (
     ("Consumer", ConsumerSettings),
     ("Producers", ProducerSettings),
     ("Stream", StreamSettings),
+    ("Webhooks", WebhookSettings),
 )
 _KINDS: Final[tuple[tuple[Any, str], ...]] = (
     (Amount, "an amount of the asset, like `10` or `0.5`"),
     (Addresses, "addresses with commas between"),
     (AddressText, "an address: `G...` or `C...`"),
     (AccountText, "an account id: `G...`"),
+    (SigningSecrets, "`whsec_...`, with commas between"),
+    (SharedSecrets, "32 visible characters or more, with commas between"),
+    (IpNetworks, "addresses or networks, like `10.0.0.0/8`"),
     (Url, "`http://...` or `https://...`"),
     (Network, "`testnet` or `mainnet`"),
     (bool, "`true` or `false`"),
@@ -129,7 +141,7 @@ def _default(field: FieldInfo) -> str:
         return "**required**"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
-    if value is None or value == frozenset():
+    if value in (None, frozenset(), ()):
         return "none"
     if field.annotation is Stroops:
         return f"`{format_stroops(value).rstrip('0').rstrip('.')}`"

@@ -8,6 +8,8 @@ from prometheus_client.metrics import MetricWrapperBase
 from consumer import metrics as of_consumer
 from consumer.outcome import Verdict
 from producers.metrics import Metrics
+from producers.webhook_answers import Outcome
+from producers.webhook_metrics import WebhookMetrics
 from schema.balance_event import SnapshotType
 
 BEGINNING: Final = """# Metrics
@@ -22,6 +24,8 @@ LABELS: Final[Mapping[str, Iterable[str]]] = {
     "reason": ("malformed", *(each for each in Verdict if each.is_refusal), "refused_by_database"),
     "what": ("commands", "dead_letters"),
     "snapshot_type": SnapshotType,
+    "outcome": Outcome,
+    "cut": ("slow", "crowded"),
     "mark": ("seen", "read", "published"),
 }
 
@@ -31,12 +35,14 @@ def page() -> str:
     return (
         f"{BEGINNING}\n## `python -m consumer`\n\n{_table(vars(of_consumer))}"
         f"\n## `python -m producers stream`\n\n{_table(vars(Metrics()))}"
+        f"\n## `python -m producers webhooks`, besides\n\n{_table(vars(WebhookMetrics()))}"
     )
 
 
 def names() -> set[str]:
     """Every metric, as Prometheus calls it."""
-    return {_name(each) for each in (*_metrics(vars(of_consumer)), *_metrics(vars(Metrics())))}
+    lists = (vars(of_consumer), vars(Metrics()), vars(WebhookMetrics()))
+    return {_name(each) for members in lists for each in _metrics(members)}
 
 
 def _table(members: Mapping[str, Any]) -> str:

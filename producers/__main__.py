@@ -14,11 +14,12 @@ import typer
 from producers.opening import opened, served
 from producers.parts import Pace
 from producers.read_now import read as read_wallets
-from producers.settings import ProducerSettings, StreamSettings
+from producers.settings import ProducerSettings, StreamSettings, WebhookSettings
 from producers.source import Fatal, Unavailable
 from producers.start import Wish
 from producers.store import Away
 from producers.stream import Stream
+from producers.webhooks import serve as serve_webhooks
 from schema.service import logs
 from schema.service.settings import EXIT_BAD_ENVIRONMENT, read_environment
 from schema.stellar import AccountId, Ledger, Malformed, parse_account_id
@@ -63,6 +64,13 @@ def read(accounts: Annotated[list[str], typer.Argument(help="Wallets, as G addre
     sys.exit(_run(settings, _read(settings, account_ids)))
 
 
+@app.command()
+def webhooks() -> None:
+    """Take in webhooks until SIGTERM: whose wallet a proven sender names is read, and told as type `webhook`."""
+    settings = read_environment(WebhookSettings)
+    sys.exit(_run(settings, _webhooks(settings)))
+
+
 async def _stream(settings: StreamSettings, wish: Wish) -> None:
     pace = Pace(
         idle_drain_s=settings.stream_idle_drain_s,
@@ -77,6 +85,11 @@ async def _read(settings: ProducerSettings, account_ids: list[AccountId]) -> Non
     async with opened(settings, name="read") as parts:
         for found in await read_wallets(account_ids, parts):
             typer.echo(orjson.dumps(found).decode())
+
+
+async def _webhooks(settings: WebhookSettings) -> None:
+    async with served(settings, name="webhooks") as parts:
+        await serve_webhooks(settings, parts)
 
 
 def _run(settings: ProducerSettings, work: Coroutine[Any, Any, int | None]) -> int:

@@ -1,9 +1,14 @@
 """What the producers read from the environment."""
 
-from typing import Final
+from collections.abc import Callable
+from ipaddress import ip_network
+from typing import Annotated, Any, Final
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic_settings import NoDecode
 
+from producers import webhook_signatures
+from producers.webhook_limits import IpNetwork
 from schema.service.settings import ChainSettings, KafkaSettings, ServiceSettings, Url
 
 READS_AT_ONCE_MAX: Final = 32
@@ -29,3 +34,63 @@ class StreamSettings(ProducerSettings):
     """After so many seconds the stream looks by itself, in case no wake-up comes. Each look is one request."""
     wallets_refresh_s: float = Field(30.0, ge=1, le=86_400)
     """After so many seconds all wallets' rows are read again, in case a notification was lost."""
+
+
+def _each(parse: Callable[[str], Any]) -> BeforeValidator:
+    """Read each of the parts between commas."""
+
+    def read(value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(parse(part.strip()) for part in value.split(",") if part.strip())
+
+    return BeforeValidator(read)
+
+
+SigningSecrets = Annotated[tuple[Any, ...], NoDecode, _each(webhook_signatures.parse_signing)]
+SharedSecrets = Annotated[tuple[bytes, ...], NoDecode, _each(webhook_signatures.parse_shared)]
+IpNetworks = Annotated[tuple[IpNetwork, ...], NoDecode, _each(ip_network)]
+
+
+class WebhookSettings(ProducerSettings):
+    """What the webhooks need beyond what every producer needs."""
+
+    webhook_host: str = "127.0.0.1"
+    """The address webhooks are taken in on; 0.0.0.0 is every one. The only one to open to the world, behind TLS."""
+    webhook_port: int = Field(8081, ge=0, le=65_535)
+    """The port they are taken in on. 0: a free one, said in the log."""
+    webhook_secrets: SigningSecrets = Field((), repr=False)
+    """Standard Webhooks secrets (`whsec_...`), with commas between: two of a sender while it changes. Never logged."""
+    webhook_shared_secrets: SharedSecrets = Field((), repr=False)
+    """Secrets of senders that cannot sign, sent as `Authorization: Bearer SECRET`: 32 characters or more, with commas
+    between. Never logged. One of the two kinds must be set."""
+    webhook_tolerance_s: int = Field(300, ge=1, le=3600)
+    """How far the timestamp of a signature may be from our clock."""
+    webhook_body_bytes_max: int = Field(65_536, ge=1024, le=16_777_216)
+    """A larger body is refused."""
+    webhook_requests_per_s: int = Field(1000, ge=1)
+    """Requests a second from everybody, with two seconds' worth at once."""
+    webhook_requests_per_address_per_s: int = Field(100, ge=1)
+    """The same from one address (of IPv6: one /64). What it sends too many does not count towards everybody's."""
+    webhook_connections_max: int = Field(500, ge=1, le=100_000)
+    """Connections at once. One too many ends the one that is longest without a request that proved itself."""
+    webhook_connections_per_address_max: int = Field(100, ge=1, le=100_000)
+    """The same of one address, but for WEBHOOK_TRUSTED_PROXIES."""
+    webhook_headers_within_s: float = Field(10.0, ge=0.1, le=300)
+    """A connection must bring a request's headers in this time from when it is made, or from their first byte on."""
+    webhook_body_within_s: float = Field(10.0, ge=0.1, le=300)
+    """And the body in this time from then on."""
+    webhook_rest_s: float = Field(30.0, ge=0.1, le=3600)
+    """How long a connection may rest between two requests."""
+    webhook_answer_within_s: float = Field(20.0, ge=0.1, le=60)
+    """What is not acked after this time is answered with 503; it goes on, and the sender says it again."""
+    webhook_trusted_proxies: IpNetworks = ()
+    """Addresses or networks of our own proxies, with commas between: behind them the limit of requests is that of the
+    last other address in `X-Forwarded-For`. Nobody else's header counts."""
+
+    @field_validator("webhook_shared_secrets")
+    @classmethod
+    def _proves_something(cls, value: tuple[bytes, ...], others: ValidationInfo) -> tuple[bytes, ...]:
+        if not value and others.data.get("webhook_secrets") == ():
+            raise ValueError("set it or WEBHOOK_SECRETS: else nobody could prove who sends a hint")
+        return value
