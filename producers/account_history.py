@@ -1,14 +1,20 @@
 """One account's own payments in a range of ledgers: what a fact's movements are filled from."""
 
+import asyncio
+import random
 from typing import Final
 
 from producers import payments
 from producers.history import last_in_order
 from producers.source import Source, Unavailable
 from schema.balance_event import Movement
-from schema.stellar import AccountId, Asset, Ledger, Malformed, cursor_after_ledger
+from schema.stellar import AccountId, Asset, Cursor, Ledger, Malformed, cursor_after_ledger
 
 PAGES_MAX: Final = 500  # of 200 records: an account whose other payments are so many is told as unknown
+
+FILLS_AT_ONCE: Final = 16
+ASKED_MAX: Final = 4  # with the waits between some two seconds; a replica is seldom behind for longer
+ASK_AGAIN_S: Final = 0.3
 
 
 async def movements(  # noqa: PLR0913 - a range of one account's history
@@ -49,3 +55,73 @@ async def movements(  # noqa: PLR0913 - a range of one account's history
             raise Unavailable(f"payments of {account_id}: a full page with nothing new: the cursor has no effect")
         cursor = page.cursor
     return None
+
+
+async def operations_in(source: Source, account_id: AccountId, asset: Asset, ledger: Ledger) -> set[str] | None:
+    """The operations that moved the account in one ledger, by the payments of that ledger: a source that does not have
+    it says so (Unavailable), where an account's page would merely lack its newest records. None: it cannot be said.
+    """
+    cursor: Cursor | None = None
+    found: set[str] = set()
+    for _ in range(PAGES_MAX):
+        page = await source.ledger_payments(ledger, cursor)
+        if page is None:
+            raise Unavailable(f"ledger {ledger} is not in the source's history yet")
+        try:
+            moved = [each for record in page.records for each in payments.movements(record, asset)]
+        except Malformed:
+            return None
+        found |= {movement.operation_id for wallet, movement in moved if wallet == account_id}
+        if not page.full or page.cursor is None:
+            return found
+        if page.cursor == cursor:
+            raise Unavailable(f"ledger {ledger}: the same full page again: the cursor has no effect")
+        cursor = page.cursor
+    return None
+
+
+class Filling:
+    """Movements that must add up. An account's page does not say how new it is: one from a replica that is behind
+    lacks the newest payments, and a fact that lists the others would pass a withdrawal from the vault for new money.
+    """
+
+    def __init__(self, source: Source, asset: Asset, *, movements_max: int) -> None:
+        self._source = source
+        self._asset = asset
+        self._movements_max = movements_max
+        self._asking = asyncio.Semaphore(FILLS_AT_ONCE)
+
+    async def movements(
+        self, account_id: AccountId, *, after: Ledger, up_to: Ledger, change_stroops: int | None
+    ) -> tuple[Movement, ...] | None:
+        """As `movements`. Where the sum is not the change (None: that is not known) it is asked again a few times, for
+        the next replica may have more. A change that no payment explains is believed when the payments of `up_to`
+        itself, of a replica that proves to have it, show no other; Unavailable when they do.
+        """
+        wait_s = ASK_AGAIN_S
+        for asked in range(1, ASKED_MAX + 1):
+            async with self._asking:
+                found = await movements(
+                    self._source,
+                    account_id,
+                    self._asset,
+                    after=after,
+                    up_to=up_to,
+                    movements_max=self._movements_max,
+                )
+            if found is None or change_stroops is None or sum(each.amount_stroops for each in found) == change_stroops:
+                return found
+            if asked < ASKED_MAX:
+                await asyncio.sleep(wait_s * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
+                wait_s *= 2
+        assert found is not None
+        if up_to < (await self._source.history()).elder:
+            return found  # whoever asked looks at that too: what was filled from a history that is gone claims nothing
+        async with self._asking:
+            newest = await operations_in(self._source, account_id, self._asset, up_to)
+        if newest is None:
+            return None
+        missing = newest - {each.operation_id for each in found}
+        if missing:
+            raise Unavailable(f"payments of {account_id} lack {sorted(missing)} of ledger {up_to}: a replica is behind")
+        return found

@@ -7,7 +7,8 @@
 | an older version than the floor   | nothing yet: a replica that is behind; nothing at all if it is not           |
 | the floor's version, or absent as before | nothing, it is a duplicate; unless somebody asked                     |
 | a newer version                   | the fact, with every movement after the floor: those the stream collected    |
-|                                   | and, for ledgers it did not see, those of the account's own history          |
+|                                   | and, for ledgers it did not see, those of the account's own history, which   |
+|                                   | must add up to the change or be shown to be whole; nothing yet if not        |
 """
 
 import asyncio
@@ -17,7 +18,10 @@ from datetime import datetime
 from enum import Enum
 from typing import Final
 
-from producers import account_history, answers
+import structlog
+
+from producers import answers
+from producers.account_history import Filling
 from producers.answers import Answer
 from producers.metrics import Metrics
 from producers.reader import Sighting
@@ -28,7 +32,7 @@ from schema import balance_event
 from schema.balance_event import BalanceEvent, Movement, SnapshotType
 from schema.stellar import AccountId, Asset, Ledger, Network
 
-FILLS_AT_ONCE: Final = 16
+log = structlog.get_logger(__name__)
 
 
 class Verdict(Enum):
@@ -103,29 +107,39 @@ class Facts:
         self._asset = asset
         self._metrics = metrics
         self._movements_max = movements_max
-        self._filling = asyncio.Semaphore(FILLS_AT_ONCE)
+        self._filling = Filling(source, asset, movements_max=movements_max)
 
     async def tell(self, sightings: Sequence[tuple[Sighting, State, Wallet]], *, drained: Ledger) -> list[Told]:
         """What becomes of each. Sets the floors of wallets that this process tells of for the first time. Unavailable
         or Away when the source or the database is: nothing is lost, ask again.
         """
-        unknown = [sighting.account_id for sighting, _, wallet in sightings if wallet.floor is None]
-        stored = await self._store.stored(unknown, self._network) if unknown else {}
+        rows = await self._stored(sightings)
         found: list[Told] = []
         claims: list[Awaitable[_Claim | None]] = []
         for sighting, state, wallet in sightings:
-            row = stored.get(sighting.account_id)
-            if wallet.floor is None and row is None:
+            row = rows.get(sighting.account_id)
+            is_first = wallet.floor is None
+            if is_first and row is None:
                 found.append(Told(sighting=sighting, state=state, verdict=Verdict.DUPLICATE))  # nobody's wallet now
                 continue
-            if row is not None and row.version is not None:
+            if is_first and row is not None and row.version is not None:
                 wallet.floor, wallet.absent = row.version, row.absent
-            verdict = judge(state, wallet, row, forced=sighting.touch.is_forced, drained=drained)
+            forced = sighting.touch.is_forced
+            verdict = judge(state, wallet, row if is_first else None, forced=forced, drained=drained)
             found.append(Told(sighting=sighting, state=state, verdict=verdict))
             if verdict is Verdict.FACT:
-                claims.append(self._claim(state, wallet))
+                claims.append(self._claim(state, wallet, row))
         claimed = iter(await self._still_true(await asyncio.gather(*claims)))
         return [await self._with_event(told, next(claimed)) if told.verdict is Verdict.FACT else told for told in found]
+
+    async def _stored(self, sightings: Sequence[tuple[Sighting, State, Wallet]]) -> dict[AccountId, Stored]:
+        """What is stored of the wallets whose floor or whose fill rests on it."""
+        wanted = [
+            sighting.account_id
+            for sighting, _, wallet in sightings
+            if wallet.floor is None or wallet.floor < wallet.complete_since
+        ]
+        return await self._store.stored(wanted, self._network) if wanted else {}
 
     async def _with_event(self, told: Told, claim: _Claim | None) -> Told:
         if claim is None:
@@ -133,30 +147,31 @@ class Facts:
         closed_at = await self._source.closed_at(told.state.observed)
         return replace(told, event=self._event(told.sighting, told.state, closed_at, claim))
 
-    async def _claim(self, state: State, wallet: Wallet) -> _Claim | None:
-        """None: the source did not answer."""
+    async def _claim(self, state: State, wallet: Wallet, stored: Stored | None) -> _Claim | None:
+        """None: the source did not answer, or is behind."""
         since = wallet.floor
         if since is None:
             return _BASELINE
+        collected_after = max(since, wallet.complete_since)
+        collected = [each for each in wallet.pending if collected_after < each.ledger <= state.version]
         filled: tuple[Movement, ...] | None = ()
         up_to = min(wallet.complete_since, state.version)
         if since < up_to:
+            change_stroops = None
+            if stored is not None and stored.version == since:
+                change_stroops = state.balance_stroops - stored.balance_stroops
+                change_stroops -= sum(each.amount_stroops for each in collected)
             try:
-                filled = await self._fill(state.account_id, after=since, up_to=up_to)
-            except Unavailable:
+                filled = await self._filling.movements(
+                    state.account_id, after=since, up_to=up_to, change_stroops=change_stroops
+                )
+            except Unavailable as unavailable:
+                log.warning("movements not known yet", account_id=state.account_id, reason=str(unavailable)[:300])
                 return None
-        collected_after = max(since, wallet.complete_since)
-        collected = [each for each in wallet.pending if collected_after < each.ledger <= state.version]
         if filled is None or len(filled) + len(collected) > self._movements_max:
             self._metrics.claims_unknown.inc()
             return _NO_CLAIM
         return _Claim(since=since, movements=(*filled, *collected), filled=since < up_to)
-
-    async def _fill(self, account_id: AccountId, *, after: Ledger, up_to: Ledger) -> tuple[Movement, ...] | None:
-        async with self._filling:
-            return await account_history.movements(
-                self._source, account_id, self._asset, after=after, up_to=up_to, movements_max=self._movements_max
-            )
 
     async def _still_true(self, claims: Sequence[_Claim | None]) -> list[_Claim | None]:
         """What was filled is whole only if the history still had its first ledger when it had been read: an older

@@ -6,7 +6,9 @@ same fact of the same state, whoever is first.
 """
 
 import asyncio
+import random
 from collections.abc import Sequence
+from typing import Final
 
 from producers import answers
 from producers.facts import Facts, Told, Verdict
@@ -18,6 +20,9 @@ from producers.source import Unavailable
 from producers.wallets import Touch, Wallet
 from schema.stellar import LEDGER_MAX, AccountId, Ledger
 
+LAGGING_ASKED_MAX: Final = 6
+LAGGING_WAIT_S: Final = 0.1
+
 
 class Teller:
     """Reads, tells, and returns only when every fact is acked. Unavailable or Away: ask again, nothing is lost."""
@@ -26,6 +31,7 @@ class Teller:
         self._parts = parts
         self._reads_at_once = reads_at_once
         self._faults_max = faults_max
+        self._latest = Ledger(0)  # the newest ledger of which the source's history was seen
         self._facts = Facts(parts.source, parts.store, network=parts.network, asset=parts.asset, metrics=parts.metrics)
 
     async def read(self, wanted: Sequence[tuple[AccountId, Touch]], *, seconds: float) -> list[Sighting]:
@@ -53,8 +59,7 @@ class Teller:
         """
         parts = self._parts
         seen = [(each, each.state, Wallet(complete_since=Ledger(LEDGER_MAX))) for each in sightings if each.state]
-        for version in sorted({state.version for _, state, _ in seen}):
-            await parts.source.closed_at(version)  # seen in the history: an account's payments up to it can be read
+        await self._await_history(max((state.version for _, state, _ in seen), default=Ledger(0)))
         told = await self._facts.tell(seen, drained=Ledger(LEDGER_MAX))
         facts = [(each.sighting, each.event) for each in told if each.event is not None]
         if facts:
@@ -79,6 +84,19 @@ class Teller:
         }
         if said:
             await self._parts.store.finish_requests(said)
+
+    async def _await_history(self, ledger: Ledger) -> None:
+        """Return when the history has the ledger: an account's payments up to it can be read then."""
+        wait_s = LAGGING_WAIT_S
+        for _ in range(LAGGING_ASKED_MAX):
+            if ledger <= self._latest:
+                return
+            self._latest = max(self._latest, (await self._parts.source.history()).latest)
+            if ledger > self._latest:
+                await asyncio.sleep(wait_s * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
+                wait_s *= 2
+        if ledger > self._latest:
+            raise Unavailable(f"the history ends with ledger {self._latest}, and a state is of {ledger}")
 
     async def _keep_faults(self, sightings: Sequence[Sighting]) -> None:
         letters = [
