@@ -63,7 +63,8 @@ class Horizon:
         answer = await self._http.get(path, _next(cursor))
         return None if answer.body is None else _page(path, answer)
 
-    async def sourced(self, movements: Sequence[Movement]) -> Sequence[Movement] | None:
+    async def sourced(self, account_id: AccountId, movements: Sequence[Movement]) -> Sequence[Movement] | None:
+        del account_id
         return movements
 
     async def state(self, account_id: AccountId, asset: Asset) -> State:

@@ -74,9 +74,9 @@ class Source(Protocol):
     async def account_payments(self, account_id: AccountId, cursor: Cursor) -> Page | None:
         """The next records of one account's payments, oldest first; None: the history does not know the account."""
 
-    async def sourced(self, movements: Sequence[Movement]) -> Sequence[Movement] | None:
-        """These movements of one wallet without what came in by trades and has no source; None: that is not known any
-        more. All of them where the payments show none of that.
+    async def sourced(self, account_id: AccountId, movements: Sequence[Movement]) -> Sequence[Movement] | None:
+        """These movements of a wallet without what came in by a trade or a claim and has no source; None: that is not
+        known any more. All of them where the payments show none of that.
         """
 
     async def state(self, account_id: AccountId, asset: Asset) -> State:

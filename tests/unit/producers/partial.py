@@ -25,7 +25,8 @@ class PartialSource:
     async def account_payments(self, account_id: AccountId, cursor: Cursor) -> Page | None:
         raise NotImplementedError
 
-    async def sourced(self, movements: Sequence[Movement]) -> Sequence[Movement] | None:
+    async def sourced(self, account_id: AccountId, movements: Sequence[Movement]) -> Sequence[Movement] | None:
+        del account_id
         return movements
 
     async def state(self, account_id: AccountId, asset: Asset) -> State:
