@@ -11,6 +11,7 @@ import orjson
 import structlog
 import typer
 
+from producers import wallet_admin
 from producers.opening import opened, served
 from producers.parts import Pace
 from producers.read_now import read as read_wallets
@@ -30,6 +31,7 @@ CANCEL_AGAIN_S: Final = 3.0
 
 log = structlog.get_logger(__name__)
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+app.add_typer(wallet_admin.app, name="wallets")
 
 
 @app.callback()

@@ -9,7 +9,8 @@ from pydantic_settings import NoDecode
 
 from producers import webhook_signatures
 from producers.webhook_limits import IpNetwork
-from schema.service.settings import ChainSettings, KafkaSettings, ServiceSettings, Url
+from schema.service.settings import ChainSettings, DatabaseSettings, KafkaSettings, ServiceSettings, Url
+from schema.stellar import Network
 
 READS_AT_ONCE_MAX: Final = 32
 
@@ -94,3 +95,10 @@ class WebhookSettings(ProducerSettings):
         if not value and others.data.get("webhook_secrets") == ():
             raise ValueError("set it or WEBHOOK_SECRETS: else nobody could prove who sends a hint")
         return value
+
+
+class WalletSettings(DatabaseSettings):
+    """What `python -m producers wallets` needs: neither Kafka nor Horizon."""
+
+    stellar_network: Network
+    """Which chain the wallets are of."""
