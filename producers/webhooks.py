@@ -117,8 +117,8 @@ class Webhooks:
 
     async def _answer(self, request: web.BaseRequest, door: Door) -> dict[str, int]:
         settings = self._settings
-        webhook_requests.check_address(request)
         self._check_rate(request)
+        webhook_requests.check_address(request)
         with webhook_requests.proving():
             claim = webhook_signatures.claim(
                 webhook_requests.headers(request), secrets=self._secrets, now=self._parts.clock()
