@@ -1,0 +1,199 @@
+"""Reading the network's history from a ledger on, for whom it touched: payments, and the changes that are none.
+
+What proves that nothing up to a ledger is missing is what a page itself says: its last record's ledger, as a ledger's
+records appear at once, or the ledger before that where the page is full. An empty page proves nothing, for it may come
+from a replica that is behind. The one history that is further behind decides for both.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from producers import effects, payments
+from producers.effects import Place
+from producers.history import PAYMENTS_ORIGIN, DeadLetter, dead_letter
+from producers.source import Page, Source, Unavailable
+from schema.stellar import AccountId, Asset, Cursor, Ledger, Malformed, Network, cursor_after_ledger
+
+log = structlog.get_logger(__name__)
+
+CHANGES_ORIGIN: Final = "horizon:effects"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What one page brought."""
+
+    touched: Sequence[tuple[AccountId, Ledger]] = ()
+    refused: Sequence[DeadLetter] = ()
+    blind: Ledger | None = None  # the newest ledger with a record that names nobody and cannot be read
+    more: bool = False  # the page was full
+    records: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Trail:
+    """One of the two histories, and how far it was read. Every record up to `complete` was given out."""
+
+    name: str
+    origin: str
+    ask: Callable[[Cursor], Awaitable[Page]]
+    place: Callable[[object], tuple[Place, Ledger]]
+    touched: Callable[[object], Collection[AccountId]]
+    network: Network
+    cursor: Cursor
+    complete: Ledger
+    ask_ledger: Callable[[Ledger, Cursor | None], Awaitable[Page | None]] | None = None
+    _newest: Place = field(default=(0, 0))
+
+    async def step(self) -> Step:
+        """Read the next page. Unavailable when it is out of order, or full of what was read before."""
+        page = await self.ask(self.cursor)
+        before = self._newest
+        last, step = self._take(page)
+        if page.full and self._newest == before:
+            raise Unavailable(f"{self.name}: a full page with nothing new: the cursor has no effect")
+        self.cursor = page.cursor or self.cursor
+        proved = (Ledger(last - 1) if page.full else last) if page.complete is None else page.complete
+        self.complete = max(self.complete, proved)
+        return step
+
+    async def step_ledger(self) -> Step:
+        """Read the next ledger whole, where there is a way to: a source that does not have it says so, Unavailable."""
+        if self.ask_ledger is None:
+            return Step()
+        ledger, cursor, steps = Ledger(self.complete + 1), None, []
+        while True:
+            page = await self.ask_ledger(ledger, cursor)
+            if page is None:
+                raise Unavailable(f"ledger {ledger} is not in the source's history yet")
+            steps.append(self._take(page)[1])
+            if not page.full:
+                break
+            if page.cursor == cursor:
+                raise Unavailable(f"ledger {ledger}: the same full page again: the cursor has no effect")
+            cursor = page.cursor
+        self.complete, self.cursor = ledger, cursor_after_ledger(ledger)
+        return Step(
+            touched=[each for step in steps for each in step.touched],
+            refused=[each for step in steps for each in step.refused],
+            blind=max((step.blind for step in steps if step.blind is not None), default=None),
+            records=sum(step.records for step in steps),
+        )
+
+    def _take(self, page: Page) -> tuple[Ledger, Step]:
+        """The last record's ledger, 0 when none says it, and what the records say."""
+        last = self._in_order(page)
+        touched: list[tuple[AccountId, Ledger]] = []
+        refused: list[DeadLetter] = []
+        blind: Ledger | None = None
+        for record in page.records:
+            ledger = None
+            try:
+                place, ledger = self.place(record)
+                if place <= self._newest:
+                    continue  # the same page again, or a record twice
+                self._newest = place
+                touched += [(account_id, ledger) for account_id in self.touched(record)]
+            except Malformed as malformed:
+                named = payments.accounts_named(record)
+                where = Ledger(max(self.complete + 1, last)) if ledger is None else ledger
+                touched += [(account_id, where) for account_id in named]
+                if ledger is None or not named:
+                    blind = where
+                refused.append(self._refuse(record, malformed))
+        return last, Step(touched=touched, refused=refused, blind=blind, more=page.full, records=len(page.records))
+
+    def _in_order(self, page: Page) -> Ledger:
+        """The last record's ledger, 0 when none says it. Who skips what he has seen would pass over a late record."""
+        newest, last = (0, 0), Ledger(0)
+        for record in page.records:
+            try:
+                place, ledger = self.place(record)
+            except Malformed:
+                continue  # refused when it is taken
+            if place < newest:
+                raise Unavailable(f"{self.name}: a page out of order: {place} comes behind {newest}")
+            newest, last = place, ledger
+        return last
+
+    def _refuse(self, record: object, malformed: Malformed) -> DeadLetter:
+        try:
+            (operation, _), _ = self.place(record)
+        except Malformed:
+            operation = 0
+        token = record.get("paging_token") if isinstance(record, dict) else None
+        log.warning("record refused", history=self.name, cursor=str(token), detail=str(malformed))
+        return dead_letter(
+            self.origin,
+            network=self.network,
+            key=str(token),
+            offset=operation,
+            value=_bytes(record),
+            fault=malformed,
+        )
+
+
+class Trails:
+    """Both histories, read side by side from behind a ledger on."""
+
+    def __init__(self, source: Source, *, network: Network, asset: Asset, after: Ledger) -> None:
+        cursor = cursor_after_ledger(after)
+        self._trails = [
+            Trail(
+                name="payments",
+                origin=PAYMENTS_ORIGIN,
+                ask=source.payments,
+                place=_place_of_payment,
+                touched=lambda record: {account_id for account_id, _ in payments.movements(record, asset)},
+                network=network,
+                cursor=cursor,
+                complete=after,
+                ask_ledger=source.ledger_payments,
+            )
+        ]
+        if not source.payments_show_every_change:
+            self._trails.append(
+                Trail(
+                    name="changes",
+                    origin=CHANGES_ORIGIN,
+                    ask=source.changes,
+                    place=effects.place_of,
+                    touched=lambda record: effects.touched(record, asset),
+                    network=network,
+                    cursor=cursor,
+                    complete=after,
+                )
+            )
+
+    @property
+    def complete(self) -> Ledger:
+        """Everything up to this ledger was given out."""
+        return min(trail.complete for trail in self._trails)
+
+    async def step(self) -> Step:
+        """One page of whichever history is further behind. Where it shows nothing more, but the other does: the next
+        ledger, whole.
+        """
+        trail = min(self._trails, key=lambda trail: trail.complete)
+        step = await trail.step()
+        newest = max(trail.complete for trail in self._trails)
+        if step.records or step.more or trail.complete >= newest:
+            return step
+        return await trail.step_ledger()
+
+
+def _place_of_payment(record: object) -> tuple[Place, Ledger]:
+    operation_id, ledger = payments.operation_of(record)
+    return (int(operation_id), 0), ledger
+
+
+def _bytes(record: object) -> bytes:
+    """As JSON. Python's own writer takes what orjson would not, NaN for one; neither takes any depth."""
+    try:
+        return json.dumps(record, separators=(",", ":")).encode()
+    except RecursionError:
+        return b"nested too deep to be written"

@@ -1,0 +1,39 @@
+"""How long a command waits for what is away: asks again, ever more slowly, and gives up in the end."""
+
+import asyncio
+import random
+from typing import Final
+
+import structlog
+
+from producers.source import Unavailable
+from producers.store import Away
+
+log = structlog.get_logger(__name__)
+
+AGAIN_S: Final = 0.25
+AGAIN_S_MAX: Final = 10.0
+
+
+class Patience:
+    """One wait for one thing. What it gives up with is what it waited for."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._again_s = AGAIN_S
+        self._since_s: float | None = None
+
+    async def wait(self, error: Unavailable | Away) -> None:
+        """Wait a while before the next attempt; raises the error itself once the patience is at its end."""
+        now_s = asyncio.get_running_loop().time()
+        if self._since_s is None:
+            self._since_s = now_s
+        if now_s - self._since_s >= self._seconds:
+            raise error
+        log.warning("away, asked again", reason=f"{type(error).__name__}: {error}"[:300])
+        await asyncio.sleep(min(self._again_s, self._seconds) * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
+        self._again_s = min(2 * self._again_s, AGAIN_S_MAX)
+
+    def restore(self) -> None:
+        """It answered."""
+        self._again_s, self._since_s = AGAIN_S, None
