@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from producers import payments
@@ -15,6 +16,8 @@ PAGES_MAX: Final = 500  # of 200 records: an account whose other payments are so
 FILLS_AT_ONCE: Final = 16
 ASKED_MAX: Final = 4  # with the waits between some two seconds; a replica is seldom behind for longer
 ASK_AGAIN_S: Final = 0.3
+PROVEN_LEDGERS: Final = 3  # what a page of a replica that is further behind lacks shows in none of these
+LEDGERS_KEPT_MAX: Final = 32  # several accounts often changed in the same one
 
 
 async def movements(  # noqa: PLR0913 - a range of one account's history
@@ -57,12 +60,12 @@ async def movements(  # noqa: PLR0913 - a range of one account's history
     return None
 
 
-async def operations_in(source: Source, account_id: AccountId, asset: Asset, ledger: Ledger) -> set[str] | None:
-    """The operations that moved the account in one ledger, by the payments of that ledger: a source that does not have
+async def operations_in(source: Source, asset: Asset, ledger: Ledger) -> Mapping[AccountId, set[str]] | None:
+    """The operations that moved each account in one ledger, by the payments of that ledger: a source that does not have
     it says so (Unavailable), where an account's page would merely lack its newest records. None: it cannot be said.
     """
     cursor: Cursor | None = None
-    found: set[str] = set()
+    found: dict[AccountId, set[str]] = {}
     for _ in range(PAGES_MAX):
         page = await source.ledger_payments(ledger, cursor)
         if page is None:
@@ -71,7 +74,8 @@ async def operations_in(source: Source, account_id: AccountId, asset: Asset, led
             moved = [each for record in page.records for each in payments.movements(record, asset)]
         except Malformed:
             return None
-        found |= {movement.operation_id for wallet, movement in moved if wallet == account_id}
+        for account_id, movement in moved:
+            found.setdefault(account_id, set()).add(movement.operation_id)
         if not page.full or page.cursor is None:
             return found
         if page.cursor == cursor:
@@ -90,13 +94,14 @@ class Filling:
         self._asset = asset
         self._movements_max = movements_max
         self._asking = asyncio.Semaphore(FILLS_AT_ONCE)
+        self._ledgers: dict[Ledger, Mapping[AccountId, set[str]] | None] = {}
 
     async def movements(
         self, account_id: AccountId, *, after: Ledger, up_to: Ledger, change_stroops: int | None
     ) -> tuple[Movement, ...] | None:
-        """As `movements`. Where the sum is not the change (None: that is not known) it is asked again a few times, for
-        the next replica may have more. A change that no payment explains is believed when the payments of `up_to`
-        itself, of a replica that proves to have it, show no other; Unavailable when they do.
+        """As `movements`. Where their sum is not the change (None: that is not known) the newest ledgers are read:
+        if they show nothing more the change has no payment, an offer was crossed, and it is believed; else the account
+        is asked again, a few times, for the next replica may be less behind. Unavailable when none is.
         """
         wait_s = ASK_AGAIN_S
         for asked in range(1, ASKED_MAX + 1):
@@ -109,19 +114,36 @@ class Filling:
                     up_to=up_to,
                     movements_max=self._movements_max,
                 )
-            if found is None or change_stroops is None or sum(each.amount_stroops for each in found) == change_stroops:
-                return found
-            if asked < ASKED_MAX:
-                await asyncio.sleep(wait_s * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
-                wait_s *= 2
-        assert found is not None
-        if up_to < (await self._source.history()).elder:
-            return found  # whoever asked looks at that too: what was filled from a history that is gone claims nothing
-        async with self._asking:
-            newest = await operations_in(self._source, account_id, self._asset, up_to)
-        if newest is None:
-            return None
-        missing = newest - {each.operation_id for each in found}
-        if missing:
-            raise Unavailable(f"payments of {account_id} lack {sorted(missing)} of ledger {up_to}: a replica is behind")
-        return found
+                if found is None or change_stroops in (None, sum(each.amount_stroops for each in found)):
+                    return found
+                try:
+                    missing = await self._missing(account_id, found, after=after, up_to=up_to)
+                except Unavailable:
+                    if asked == ASKED_MAX:
+                        raise
+                else:
+                    if not missing:
+                        return None if missing is None else found
+                    if asked == ASKED_MAX:
+                        raise Unavailable(f"payments of {account_id} lack {sorted(missing)}: a replica is behind")
+            await asyncio.sleep(wait_s * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
+            wait_s *= 2
+        raise AssertionError("the last one returns or raises")
+
+    async def _missing(
+        self, account_id: AccountId, found: Sequence[Movement], *, after: Ledger, up_to: Ledger
+    ) -> set[str] | None:
+        """What the newest ledgers say of the account and `found` does not; None: it cannot be said."""
+        elder = (await self._source.history()).elder
+        moved: set[str] = set()
+        for number in range(max(after + 1, up_to - PROVEN_LEDGERS + 1, elder), up_to + 1):
+            ledger = Ledger(number)
+            if ledger not in self._ledgers:
+                self._ledgers[ledger] = await operations_in(self._source, self._asset, ledger)
+                while len(self._ledgers) > LEDGERS_KEPT_MAX:
+                    del self._ledgers[next(iter(self._ledgers))]
+            operations = self._ledgers.get(ledger)
+            if operations is None:
+                return None
+            moved |= operations.get(account_id, set())
+        return moved - {each.operation_id for each in found}
