@@ -9,6 +9,7 @@ from typing import Self
 
 from aiohttp import web
 
+from sandbox import rpc
 from sandbox.chain import Chain
 from sandbox.chain_history import LedgerHeader
 from sandbox.horizon_control import Control
@@ -70,6 +71,7 @@ class Horizon:
         app = web.Application(middlewares=[self._middleware], client_max_size=BODY_BYTES_MAX)
         app.add_routes(Views(self._instance).routes())
         app.add_routes(Submissions(self._instance).routes())
+        app.add_routes(rpc.Rpc(self._instance).routes())
         app.add_routes(Control(self._instance, self.people, self.traffic).routes())
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.5)
         await self._runner.setup()
@@ -109,7 +111,8 @@ class Horizon:
             request[FAULT] = None
             return await handler(request)
         is_stream = "text/event-stream" in request.headers.get("Accept", "")
-        fault = request[FAULT] = self._instance.faults.take(request.method, request.path, is_stream=is_stream)
+        path = await rpc.fault_path(request)
+        fault = request[FAULT] = self._instance.faults.take(request.method, path, is_stream=is_stream)
         if fault is not None and fault.delay_s:
             await asyncio.sleep(fault.delay_s)
         if fault is not None and fault.status and not fault.after_effect:

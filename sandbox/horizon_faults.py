@@ -16,7 +16,7 @@ class Fault:
     before, or was not: `chunked`. `byte_s` lets the body drip. `lag_ledgers` answers as a replica that is behind.
     `records` puts a page's records in disorder: see `horizon_pages.disorder`. `stream_error` ends a stream with an
     `event: error` at the next ledger, `stream` makes it say "close" at once, or nothing but "hello", once ("mute") or
-    for ever ("greet").
+    for ever ("greet"). Of Stellar RPC (`/rpc/<method>`), `lies_about` one account: it holds one unit more than it does.
     """
 
     path_prefix: str = "/"
@@ -37,6 +37,7 @@ class Fault:
     stream_error: str = ""
     stream: str = ""
     after_effect: bool = False
+    lies_about: str = ""
     asked: int = 0  # how many requests matched so far, whether it struck them or not
 
     @classmethod
