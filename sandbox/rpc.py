@@ -16,7 +16,7 @@ from sandbox.chain_state import Trustline
 from sandbox.horizon_faults import Fault
 from sandbox.horizon_instance import Instance
 from sandbox.horizon_views import FAULT
-from sandbox.rpc_events import EVENT_MAX, OPERATION_MAX, TRANSACTION_MAX, cursor, end_of, events_of
+from sandbox.rpc_events import EVENT_MAX, TRANSACTION_MAX, cursor, end_of, events_of
 from schema.stellar import STROOPS_PER_UNIT, Asset, Malformed, parse_stroops
 
 PATH: Final = "/rpc"

@@ -36,7 +36,7 @@ ANY_CONTRACT = b"\0" * 32
 def read_key(encoded: str) -> tuple[str, Asset] | None:
     """Whose trustline of which asset a key names; None: it names something else; Malformed: it is no key."""
     try:
-        line = xdr.LedgerKey.from_xdr(encoded).trust_line
+        line: Any = xdr.LedgerKey.from_xdr(encoded).trust_line
         if line is None or line.asset.type is xdr.AssetType.ASSET_TYPE_POOL_SHARE:
             return None
         asset = stellar_sdk.Asset.from_xdr_object(line.asset)
