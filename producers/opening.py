@@ -4,6 +4,8 @@ import contextlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
+import aiohttp
+
 from producers.budget import Budget
 from producers.horizon import Horizon
 from producers.horizon_http import open_session
@@ -11,6 +13,7 @@ from producers.metrics import Metrics
 from producers.parts import Parts
 from producers.publisher import Publisher
 from producers.settings import ProducerSettings
+from producers.source import Source
 from producers.store import Store
 from schema.service import health
 from schema.service.readiness import Readiness
@@ -52,15 +55,26 @@ async def opened(
         yield Parts(
             network=settings.stellar_network,
             asset=settings.asset,
-            source=Horizon(
-                session,
-                settings.horizon_url,
-                budget=Budget(settings.horizon_requests_per_hour),
-                readiness=readiness,
-            ),
+            source=_source(settings, session, readiness),
             store=store,
             publisher=publisher,
             readiness=readiness,
             metrics=metrics,
             clock=lambda: datetime.now(UTC),
         )
+
+
+def _source(settings: ProducerSettings, session: aiohttp.ClientSession, readiness: Readiness) -> Source:
+    budget = Budget(settings.requests_per_hour)
+    if settings.balance_source == "horizon":
+        return Horizon(session, settings.horizon_url, budget=budget, readiness=readiness)
+    from producers.rpc import Rpc  # the SDK that it needs takes half a second and 60 MB
+
+    return Rpc(
+        session,
+        settings.rpc_url,
+        network=settings.stellar_network,
+        asset=settings.asset,
+        budget=budget,
+        readiness=readiness,
+    )

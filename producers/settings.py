@@ -4,7 +4,8 @@ from collections.abc import Callable
 from ipaddress import ip_network
 from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, ValidatorFunctionWrapHandler, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import NoDecode
 
 from producers import webhook_signatures
@@ -13,17 +14,47 @@ from schema.service.settings import ChainSettings, DatabaseSettings, KafkaSettin
 from schema.stellar import Network
 
 READS_AT_ONCE_MAX: Final = 32
+RPC_STATES_AT_ONCE: Final = 800  # four calls
 
 
 class ProducerSettings(KafkaSettings, ChainSettings, ServiceSettings):
     """What every producer needs."""
 
-    horizon_url: Url
-    """The Horizon to ask. It must be of STELLAR_NETWORK."""
+    balance_source: str = Field("horizon", pattern="^(horizon|rpc)$")
+    """Where balances and payments are read: a Horizon, or a Stellar RPC ([deployment.md](deployment.md) compares)."""
+    horizon_url: Url = Field("", validate_default=True)
+    """The Horizon to ask, needed where BALANCE_SOURCE is `horizon`. It must be of STELLAR_NETWORK."""
     horizon_requests_per_hour: int = Field(3600, ge=0)
     """How many requests one process may make; the public Horizon allows 3600. 0: no limit, for one's own."""
+    rpc_url: Url = Field("", validate_default=True, repr=False)
+    """The Stellar RPC to ask, needed where BALANCE_SOURCE is `rpc`. It must be of STELLAR_NETWORK, tell of classic
+    operations too (EMIT_CLASSIC_EVENTS), and remember some days. Never logged, for it may carry a key."""
+    rpc_requests_per_hour: int = Field(7200, ge=0)
+    """How many calls one process may make: it looks for events once a second, and needs as many again for the rest.
+    0: no limit, for one's own."""
     reads_at_once: int = Field(16, ge=1, le=READS_AT_ONCE_MAX)
-    """How many account states are read side by side. More than 64 connections are never opened."""
+    """How many account states are read side by side. More than 64 connections are never opened. Of Stellar RPC it means
+    nothing: up to 800 are, by four calls."""
+
+    @field_validator("horizon_url", "rpc_url", mode="wrap")
+    @classmethod
+    def _needed_where_it_is_asked(cls, value: str, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> str:
+        """The source's own address must be there; the other one may be left out."""
+        if value:
+            return str(check(value))
+        if info.field_name == f"{info.data.get('balance_source')}_url":
+            raise PydanticCustomError("missing", "Field required")
+        return ""
+
+    @property
+    def requests_per_hour(self) -> int:
+        """Of the source that is asked."""
+        return self.rpc_requests_per_hour if self.balance_source == "rpc" else self.horizon_requests_per_hour
+
+    @property
+    def states_at_once(self) -> int:
+        """How many reads of states may be under way."""
+        return RPC_STATES_AT_ONCE if self.balance_source == "rpc" else self.reads_at_once
 
 
 class StreamSettings(ProducerSettings):
@@ -33,6 +64,11 @@ class StreamSettings(ProducerSettings):
     """Whose cursor: two streams side by side have two names. One that never ran begins at the newest ledger."""
     stream_idle_drain_s: float = Field(10.0, ge=0.1, le=3600)
     """After so many seconds the stream looks by itself, in case no wake-up comes. Each look is one request."""
+    stream_changes: bool = True
+    """Follow Horizon's effects beside its payments, for what no payment shows: offers crossed, claimable balances,
+    clawbacks, pools, authorizations. They take up to a quarter of HORIZON_REQUESTS_PER_HOUR for themselves, and a
+    quarter for reading what they touched. A Horizon of all Stellar has more of them than the public one lets through:
+    `false` leaves them to the poller. Where payments show every change (Stellar RPC) it means nothing."""
     wallets_refresh_s: float = Field(30.0, ge=1, le=86_400)
     """After so many seconds all wallets' rows are read again, in case a notification was lost."""
 
