@@ -171,7 +171,15 @@ class Facts:
         if filled is None or len(filled) + len(collected) > self._movements_max:
             self._metrics.claims_unknown.inc()
             return _NO_CLAIM
-        return _Claim(since=since, movements=(*filled, *collected), filled=since < up_to)
+        try:
+            sourced = await self._source.sourced(state.account_id, (*filled, *collected))
+        except Unavailable as unavailable:
+            log.warning("sources not known yet", account_id=state.account_id, reason=str(unavailable)[:300])
+            return None
+        if sourced is None:
+            self._metrics.claims_unknown.inc()
+            return _NO_CLAIM
+        return _Claim(since=since, movements=tuple(sourced), filled=since < up_to)
 
     async def _still_true(self, claims: Sequence[_Claim | None]) -> list[_Claim | None]:
         """What was filled is whole only if the history still had its first ledger when it had been read: an older
