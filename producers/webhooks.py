@@ -49,7 +49,7 @@ async def serve(settings: WebhookSettings, parts: Parts) -> None:
     """Take webhooks in until cancelled; then finish what is in hand. Fatal when a person must decide."""
     await _check_network(parts)
     metrics = WebhookMetrics(parts.metrics.registry)
-    reads = Reads(parts, reads_at_once=settings.reads_at_once)
+    reads = Reads(parts, reads_at_once=settings.states_at_once)
     webhooks = Webhooks(settings, parts, reads, metrics)
     manners = Manners(
         headers_within_s=settings.webhook_headers_within_s,
