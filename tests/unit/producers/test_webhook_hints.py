@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from producers import webhook_hints
 from producers.webhook_hints import ACCOUNTS_MAX, Hint, NotJson
-from schema.stellar import Malformed
+from schema.stellar import AccountId, Ledger, Malformed
 from tests import recordings
 from tests.people import account_id
 from tests.unit.producers.records import ALICE, BOB, LEDGER, change, contract_call, payment
@@ -50,7 +50,7 @@ def row_change(kind: str, record: Any, old_record: Any = None, *, table: str = "
         (row_change("UPDATE", {"account_id": ALICE}, {"account_id": ALICE}, table="transfers"), {ALICE}),
     ],
 )
-def test_each_shape_names_its_accounts(body: Any, named: set[str]) -> None:
+def test_each_shape_names_its_accounts(body: Any, named: set[AccountId]) -> None:
     """What docs/webhooks.md lists is understood; no ledger is named."""
     assert read(body) == Hint(accounts=frozenset(named), ledger=None)
 
@@ -65,7 +65,9 @@ def test_an_update_that_keeps_key_and_network_names_nobody() -> None:
 
 def test_a_record_of_horizon_names_its_accounts_and_its_ledger() -> None:
     """Everybody in it, in its ledger or later."""
-    assert read(payment()) == Hint(accounts=frozenset({ALICE, BOB}) | {payment()["asset_issuer"]}, ledger=LEDGER)
+    assert read(payment()) == Hint(
+        accounts=frozenset({ALICE, BOB}) | {payment()["asset_issuer"]}, ledger=Ledger(LEDGER)
+    )
     hint = read({"data": contract_call(change("transfer", sender=ALICE, to=BOB))})
     assert hint.accounts >= {ALICE, BOB}
     assert hint.ledger == LEDGER
