@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
-WORKERS ?= 3
+WORKERS ?= 4
 
 .PHONY: help run test exhaustive mutants bench torture crash-points check format schemas docs lock kafka
 

@@ -31,7 +31,6 @@ def open_folder() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.mark.alone
 @pytest.mark.kafka
 @pytest.mark.timeout(RUN_TIMEOUT_S + 30)
 async def test_tortured_it_loses_nothing_and_does_nothing_twice(open_folder: Path) -> None:
