@@ -32,6 +32,7 @@ import typer
 
 from bench import wallet_rows
 from bench.catch_up import Bench
+from bench.loop_watch import TICK_S, Loop
 from producers.budget import Budget
 from producers.horizon import Horizon
 from producers.horizon_http import open_session
@@ -51,31 +52,7 @@ from schema.service.settings import KafkaSettings
 from schema.stellar import Asset, Network
 
 DEADLINE_S: Final = 300.0
-TICK_S: Final = 0.005
 MIB: Final = 2**20
-
-
-class Loop:
-    """How this process's loop does: the longest time it stood still, and the time it worked, since `reset`."""
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        self.longest_s = 0.0
-        self._began, self._worked = time.perf_counter(), time.process_time()
-
-    async def watch(self) -> None:
-        while True:
-            before = time.perf_counter()
-            await asyncio.sleep(TICK_S)
-            self.longest_s = max(self.longest_s, time.perf_counter() - before - TICK_S)
-
-    def said(self) -> str:
-        """In words."""
-        took_s, worked_s = time.perf_counter() - self._began, time.process_time() - self._worked
-        share = worked_s / took_s
-        return f"longest stall {1000 * self.longest_s:.0f} ms, {worked_s:.2f} s of CPU in {took_s:.1f} s ({share:.0%})"
 
 
 @dataclass(kw_only=True)

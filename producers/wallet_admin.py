@@ -197,7 +197,7 @@ def _say(summary: Summary, how: How) -> None:
     said = ", ".join(f"{count:,} {name}" for name, count in done.items() if count) or "nothing to do"
     dry = "a dry run, nothing was changed: it would be " if how.dry_run else ""
     rest = f"{summary.unchanged:,} unchanged, {summary.refused:,} refused"
-    typer.echo(f"{dry}{said}; {rest}; {summary.lines:,} lines in {summary.seconds:.1f} s")
+    typer.echo(f"{dry}{said}; {rest}; {summary.lines:,} read in {summary.seconds:.1f} s")
 
 
 async def _list(settings: WalletSettings, write: Callable[[Row], None]) -> None:

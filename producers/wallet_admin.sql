@@ -13,6 +13,10 @@ create temp table wallets_leaving (id uuid primary key);
 analyze wallet_lines;
 analyze wallet_faults;
 
+-- name: no_nested_loops
+-- Nor do people analyze their tables before an import: for many lines every join is a hash join.
+set enable_nestloop = off
+
 -- name: check_addresses_twice
 insert into wallet_faults
 select line, 'public_key', public_key, 'an address once in the file: it is in line ' || first || ' already'
@@ -83,19 +87,25 @@ where l.action = 'add' and w.public_key is distinct from l.public_key
 -- From here on only what can be done is left.
 delete from wallet_lines l using wallet_faults f where f.line = l.line;
 
+-- name: count_lines
+select count(*) from wallet_lines
+
+-- name: drop_done
+-- And only what is not as it should be already. Not in the statements that write: one that looks for its own rows among
+-- those it has just written takes the square of their number.
+delete from wallet_lines where line in (
+  select l.line from wallet_lines l left join public.stellar_wallets w on w.public_key = l.public_key
+  left join public.auto_deposit_policies p on p.wallet_id = w.id
+  where case l.action when 'add' then w.id is not null and not exists (select from wallets_leaving g where g.id = w.id)
+    when 'remove' then w.id is null when 'pause' then coalesce(p.paused, false) else p.paused is not true end
+);
+
 -- name: plan
--- What there is to do. The rest is as it should be already.
 select
-  (select count(*) from wallet_lines) as lines,
-  (select count(*) from wallet_lines l where l.action = 'add'
-     and not exists (select from public.stellar_wallets w where w.public_key = l.public_key)) as added,
+  (select count(*) from wallet_lines where action = 'add') as added,
   (select count(*) from wallets_leaving) as removed,
-  (select count(*) from wallet_lines l join public.stellar_wallets w on w.public_key = l.public_key
-     left join public.auto_deposit_policies p on p.wallet_id = w.id
-     where l.action = 'pause' and p.paused is distinct from true) as paused,
-  (select count(*) from wallet_lines l join public.stellar_wallets w on w.public_key = l.public_key
-     join public.auto_deposit_policies p on p.wallet_id = w.id
-     where l.action = 'unpause' and p.paused) as unpaused
+  (select count(*) from wallet_lines where action = 'pause') as paused,
+  (select count(*) from wallet_lines where action = 'unpause') as unpaused
 
 -- name: remove
 -- Locked in the consumer's order, so that the two never deadlock.
@@ -106,20 +116,19 @@ delete from public.stellar_wallets w using locked where w.id = locked.id
 
 -- name: add
 insert into public.stellar_wallets (user_id, public_key, network, turnkey_wallet_id)
-select l.user_id, l.public_key, $1, l.turnkey_wallet_id from wallet_lines l
-where l.action = 'add' and not exists (select from public.stellar_wallets w where w.public_key = l.public_key)
+select user_id, public_key, $1, turnkey_wallet_id from wallet_lines where action = 'add'
 
 -- name: pause
 -- In the order of the wallets' ids: the foreign key locks their rows, as the consumer does.
 insert into public.auto_deposit_policies as p (wallet_id, paused)
 select w.id, true from wallet_lines l join public.stellar_wallets w on w.public_key = l.public_key
 where l.action = 'pause' order by w.id
-on conflict (wallet_id) do update set paused = true where p.paused is distinct from true
+on conflict (wallet_id) do update set paused = true
 
 -- name: unpause
 update public.auto_deposit_policies p set paused = null
 from wallet_lines l join public.stellar_wallets w on w.public_key = l.public_key
-where l.action = 'unpause' and p.wallet_id = w.id and p.paused
+where l.action = 'unpause' and p.wallet_id = w.id
 
 -- name: faults
 select line, field, value, expected from wallet_faults order by line, field

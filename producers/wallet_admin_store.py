@@ -24,6 +24,7 @@ _CHECKS: Final = (
     *("check_addresses_twice", "check_users_twice", "check_users", "check_others", "note_leaving"),
     *("check_addresses_taken", "check_users_taken", "drop_faulty"),
 )
+MANY_LINES: Final = 10_000
 STEPS: Final = len(_CHECKS) + 1 + 4  # of check and apply, for a progress bar
 _OF_NETWORK: Final = {"check_others", "note_leaving", "check_addresses_taken"}
 _QUERIES: Final = database.load_queries(Path(__file__).with_name("wallet_admin.sql"))
@@ -70,68 +71,73 @@ class AdminStore:
 
     async def load(self, wishes: Sequence[Wish], faults: Sequence[Fault]) -> None:
         """Some more lines."""
-        if wishes:
-            await self._connection.copy_records_to_table(
-                "wallet_lines",
-                records=[
-                    (each.line, each.action, each.user_id or None, each.account_id, each.turnkey_wallet_id or None)
-                    for each in wishes
-                ],
-            )
-        if faults:
-            await self._connection.copy_records_to_table(
-                "wallet_faults", records=[(each.line, each.column, each.value, each.expected) for each in faults]
-            )
+        lines = [
+            (each.line, each.action, each.user_id or None, each.account_id, each.turnkey_wallet_id or None)
+            for each in wishes
+        ]
+        wrong = [(each.line, each.column, each.value, each.expected) for each in faults]
+        with _translated():
+            for table, records in (("wallet_lines", lines), ("wallet_faults", wrong)):
+                if records:
+                    await self._connection.copy_records_to_table(table, records=records)
 
     async def check(self, on_step: Callable[[], None]) -> Plan:
         """Compare the lines with each other and with what there is; the faulty ones are left out of the plan."""
-        await self._connection.execute(_QUERIES["analyze"])
-        for name in _CHECKS:
-            await self._execute(name, *([self._network.value] if name in _OF_NETWORK else []))
-            on_step()
-        row = await self._connection.fetchrow(_QUERIES["plan"])
+        with _translated():
+            await self._connection.execute(_QUERIES["analyze"])
+            if await self._connection.fetchval(_QUERIES["count_lines"]) > MANY_LINES:
+                await self._connection.execute(_QUERIES["no_nested_loops"])
+            for name in _CHECKS:
+                await self._execute(name, *([self._network.value] if name in _OF_NETWORK else []))
+                on_step()
+            lines = await self._connection.fetchval(_QUERIES["count_lines"])
+            await self._execute("drop_done")
+            row = await self._connection.fetchrow(_QUERIES["plan"])
         on_step()
-        return Plan(**dict(row))
+        return Plan(lines=lines, **dict(row))
 
     async def apply(self, on_step: Callable[[], None]) -> None:
         """Do what is planned."""
-        for name in ("remove", "add", "pause", "unpause"):
-            await self._execute(name, *([self._network.value] if name == "add" else []))
-            on_step()
+        with _translated():
+            for name in ("remove", "add", "pause", "unpause"):
+                await self._execute(name, *([self._network.value] if name == "add" else []))
+                on_step()
 
     async def faulty_lines(self) -> int:
         """How many lines have a fault."""
-        count: int = await self._connection.fetchval("select count(distinct line) from wallet_faults")
+        with _translated():
+            count: int = await self._connection.fetchval("select count(distinct line) from wallet_faults")
         return count
 
     async def faults(self) -> AsyncIterator[Fault]:
         """Everything that is wrong, in the order of the lines. Inside the transaction."""
-        async for row in self._connection.cursor(_QUERIES["faults"], prefetch=1000):
-            yield Fault(*row)
+        with _translated():
+            async for row in self._connection.cursor(_QUERIES["faults"], prefetch=1000):
+                yield Fault(*row)
 
     @contextlib.asynccontextmanager
     async def transaction(self, *, keep: Callable[[], bool]) -> AsyncIterator[None]:
         """Everything inside or nothing; nothing, too, unless `keep` says so in the end."""
         transaction = self._connection.transaction()
-        await transaction.start()
+        with _translated():
+            await transaction.start()
         try:
             yield
         except BaseException:
             if not self._connection.is_closed():
                 await transaction.rollback()
             raise
-        if keep():
-            await transaction.commit()
-        else:
-            await transaction.rollback()
+        with _translated():
+            await (transaction.commit() if keep() else transaction.rollback())
 
     async def wallets(self) -> AsyncIterator[Row]:
         """Every wallet of the network, by its id."""
         following: UUID | None = UUID(int=0)
         while following is not None:
-            rows = await self._connection.fetch(
-                _QUERIES["wallets"], following, self._network.value, PORTION_WALLETS + 1
-            )
+            with _translated():
+                rows = await self._connection.fetch(
+                    _QUERIES["wallets"], following, self._network.value, PORTION_WALLETS + 1
+                )
             following = rows[PORTION_WALLETS]["id"] if len(rows) > PORTION_WALLETS else None
             for row in rows[:PORTION_WALLETS]:
                 yield Row(
@@ -149,22 +155,23 @@ class AdminStore:
 
 @contextlib.asynccontextmanager
 async def opened(url: str, network: Network) -> AsyncIterator[AdminStore]:
-    """A session with the tables for the lines. NotDone for whatever the database refuses inside."""
+    """A session with the tables for the lines. NotDone for whatever the database refuses, here and in every method."""
+    settings: Mapping[str, str] = {
+        "application_name": "wallets",
+        "statement_timeout": f"{STATEMENT_S}s",
+        "lock_timeout": f"{LOCK_S}s",
+        "client_min_messages": "warning",
+    }
     with _translated():
-        settings: Mapping[str, str] = {
-            "application_name": "wallets",
-            "statement_timeout": f"{STATEMENT_S}s",
-            "lock_timeout": f"{LOCK_S}s",
-            "client_min_messages": "warning",
-        }
         connection = await asyncpg.connect(
             url, timeout=database.CONNECT_TIMEOUT_S, command_timeout=STATEMENT_S, server_settings=settings
         )
-        try:
+    try:
+        with _translated():
             await connection.execute(_QUERIES["make_tables"])
-            yield AdminStore(connection, network)
-        finally:
-            connection.terminate()
+        yield AdminStore(connection, network)
+    finally:
+        connection.terminate()
 
 
 @contextlib.contextmanager
