@@ -13,9 +13,10 @@ for a balance of 0 is never concluded from what is missing.
 import asyncio
 import math
 import random
+from bisect import bisect_right
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
@@ -55,9 +56,10 @@ _Work = Callable[[], Coroutine[Any, Any, _Found]]
 
 @dataclass(slots=True, kw_only=True)
 class _Walk:
-    """Pages that are to show these accounts, in order."""
+    """Pages that are to show these accounts, in order; those before `at` were dealt with."""
 
-    wanted: list[AccountId]
+    wanted: Sequence[AccountId]
+    at: int = 0
     limit: int = PAGE_RECORDS_MAX
 
 
@@ -65,8 +67,8 @@ class _Walk:
 class _HolderPage:
     """One page, checked: in order, behind where it was to begin, and no newer than its ledger."""
 
-    last: str  # the address up to which it shows everyone; empty: there is nobody more
-    states: dict[str, State] = field(default_factory=dict)
+    passed: Sequence[AccountId]  # the wanted ones up to its end: who is not in `states` is not shown
+    states: Mapping[AccountId, State]
 
 
 class HorizonHolders:
@@ -93,23 +95,22 @@ class HorizonHolders:
         holders = 0 if len(wanted) <= FEW else await self._holders(asset)
         alone, walks = plan(wanted, holders=holders) if holders else (wanted, [])
         absent = frozenset(known_absent)
-        waiting = deque(self._walk(_Walk(wanted=each), asset, absent) for each in walks)
-        waiting.extend(self._single(each, asset) for each in alone)
+        works = deque(self._walk(_Walk(wanted=each), asset, absent) for each in walks)
+        singles = (self._single(each, asset) for each in alone)
         running: set[asyncio.Task[_Found]] = set()
         failures: list[Unavailable] = []
         try:
-            while waiting or running:
-                while waiting and len(running) < READS_AT_ONCE:
-                    running.add(asyncio.create_task(waiting.popleft()()))
+            while len(failures) < FAILURES_MAX:
+                while len(running) < READS_AT_ONCE and (work := works.popleft() if works else next(singles, None)):
+                    running.add(asyncio.create_task(work()))
+                if not running:
+                    break
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    found = task.result()
-                    waiting.extendleft(found.then)
+                for found in [task.result() for task in done]:
+                    works.extendleft(found.then)
                     failures += [found.failed] if found.failed else []
                     for state in found.states:
                         yield state
-                if len(failures) >= FAILURES_MAX:
-                    break
         finally:
             for task in running:
                 task.cancel()
@@ -131,20 +132,19 @@ class HorizonHolders:
 
     def _walk(self, walk: _Walk, asset: Asset, known_absent: frozenset[AccountId]) -> _Work:
         async def read() -> _Found:
-            if len(walk.wanted) == 1:
-                return _Found(then=[self._single(walk.wanted[0], asset)])
+            if walk.at + 1 == len(walk.wanted):
+                return _Found(then=[self._single(walk.wanted[walk.at], asset)])
             try:
                 async with self._walking:
                     page = await self._page(walk, asset)
             except Unavailable as unavailable:
                 return self._smaller(walk, asset, known_absent, unavailable)
-            passed = [each for each in walk.wanted if not page.last or each <= page.last]
-            missing = [each for each in passed if each not in page.states and each not in known_absent]
-            walk.wanted = walk.wanted[len(passed) :]
+            walk.at += len(page.passed)
+            missing = [each for each in page.passed if each not in page.states and each not in known_absent]
             then = [self._single(each, asset) for each in missing]
-            if walk.wanted:
+            if walk.at < len(walk.wanted):
                 then.append(self._walk(walk, asset, known_absent))
-            return _Found(states=[page.states[each] for each in passed if each in page.states], then=then)
+            return _Found(states=list(page.states.values()), then=then)
 
         return read
 
@@ -160,13 +160,13 @@ class HorizonHolders:
 
     async def _page(self, walk: _Walk, asset: Asset) -> _HolderPage:
         """The page that begins with the first wanted account; one that makes no sense is asked for again."""
-        after = walk.wanted[0][:-1]  # whatever lies between has another last character: no valid checksum
+        after = walk.wanted[walk.at][:-1]  # whatever lies between has another last character: no valid checksum
         parameters = {"asset": str(asset), "cursor": after, "order": "asc", "limit": str(walk.limit)}
         for attempt in range(1, PAGE_ASKED_MAX + 1):
             answer = await self._http.get("/accounts", parameters, is_state=True)
             assert answer.observed is not None
             try:
-                return _read_page(answer.body, walk.wanted, asset, after=after, observed=answer.observed)
+                return _read_page(answer.body, walk, asset, after=after, observed=answer.observed)
             except Malformed as malformed:
                 if attempt == PAGE_ASKED_MAX:
                     raise Unavailable(f"/accounts?asset={asset}&cursor={after}: {malformed}") from malformed
@@ -215,24 +215,32 @@ def place(account_id: AccountId) -> float:
     return ("ABCD".index(account_id[1]) + rank / len(_ORDER) ** _DIGITS) / 4
 
 
-def _read_page(body: Any, wanted: Sequence[AccountId], asset: Asset, *, after: str, observed: Ledger) -> _HolderPage:
+def _read_page(body: Any, walk: _Walk, asset: Asset, *, after: str, observed: Ledger) -> _HolderPage:
     records = horizon_wire.page(body).records
-    of_interest = frozenset(wanted)
-    states: dict[str, State] = {}
     last = after
+    accounts: list[tuple[str, Any]] = []
     for number, record in enumerate(records):
         account_id = record.get("account_id") if isinstance(record, dict) else None
         if not isinstance(account_id, str) or account_id < last:
             raise Malformed(account_id, expected=f"an address behind {last}", field=f"records[{number}].account_id")
         last = account_id
+        accounts.append((last, record))
+    end = bisect_right(walk.wanted, last, walk.at) if records else len(walk.wanted)
+    passed = walk.wanted[walk.at : end]
+    if not passed:
+        raise Malformed(last, expected=f"{walk.wanted[walk.at]} or an address behind it", field="the page's last")
+    of_interest = frozenset(passed)
+    states: dict[AccountId, State] = {}
+    for address, record in accounts:
+        account_id = AccountId(address)
         if account_id not in of_interest:
             continue
         try:
-            state = horizon_wire.state(record, AccountId(account_id), asset, observed)
+            state = horizon_wire.state(record, account_id, asset, observed)
         except Malformed:
             continue  # read alone, it is said what is wrong with it
         if state.version > observed:
-            raise Malformed(state.version, expected=f"at most Latest-Ledger {observed}", field=f"records[{number}]")
+            raise Malformed(state.version, expected=f"at most Latest-Ledger {observed}", field=account_id)
         if not state.is_absence:
             states[account_id] = state
-    return _HolderPage(last=last if records else "", states=states)
+    return _HolderPage(passed=passed, states=states)
