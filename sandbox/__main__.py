@@ -19,7 +19,7 @@ from sandbox.broker import BrokerFailed
 from sandbox.children import ChildFailed
 from sandbox.database import DatabaseUnavailable
 from sandbox.director import Director, Ending
-from sandbox.options import Options
+from sandbox.options import BalanceSource, Options
 from sandbox.stage import Stage, set_up
 from sandbox.view import View, print_summary, summary_as_json
 from schema.migrate import MigrationRefused
@@ -46,7 +46,9 @@ def main(  # noqa: PLR0913 - one argument per option
     failure_rate: line.FailureRate = 0.05,
     database: line.Database = None,
     kafka: line.Kafka = None,
+    source: line.Source | None = None,
     horizon: line.Horizon = None,
+    rpc: line.Rpc = None,
     account: line.Account = None,
     network: line.Network = Network.TESTNET,
     asset: line.Asset = None,
@@ -69,7 +71,9 @@ def main(  # noqa: PLR0913 - one argument per option
             failure_rate=failure_rate,
             database_url=database,
             kafka=kafka,
+            source=source or (BalanceSource.RPC if rpc and not horizon else BalanceSource.HORIZON),
             horizon_url=horizon.rstrip("/") if horizon else None,
+            rpc_url=rpc.rstrip("/") if rpc else None,
             accounts=tuple(parse_account_id(each) for each in account or ()),
             replay=tuple(replay or ()),
             network=network,
@@ -78,8 +82,14 @@ def main(  # noqa: PLR0913 - one argument per option
         )
     except Malformed as malformed:
         _refuse(str(malformed))
-    if options.horizon_url and not options.accounts:
-        _refuse("--horizon needs at least one --account G... to watch")
+    if not options.simulates_chain and not options.accounts:
+        _refuse("--horizon and --rpc need at least one --account G... to watch")
+    urls = {"horizon": options.horizon_url, "rpc": options.rpc_url}
+    for each in () if options.simulates_chain else options.source.streams.values():
+        if urls[each] is None:
+            _refuse(
+                f"--source {options.source} needs --{each}, or neither --horizon nor --rpc: the chain is then simulated"
+            )
     logs.configure(level="error", log_format="console")  # the parts' own logs are in the folder
     try:
         exact = asyncio.run(_run(options, as_json=json))

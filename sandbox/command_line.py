@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from sandbox.options import BalanceSource
 from schema.stellar import Network as NetworkName
 
 Seconds = Annotated[
@@ -24,8 +25,15 @@ Horizon = Annotated[
     str | None,
     typer.Option(help="My Horizon (URL) instead of the simulated chain; needs --account.", envvar="HORIZON_URL"),
 ]
-Account = Annotated[list[str] | None, typer.Option(help="With --horizon: a wallet to watch (G...); may be repeated.")]
-Network = Annotated[NetworkName, typer.Option(help="The network that --horizon or --replay is about.")]
+Rpc = Annotated[
+    str | None,
+    typer.Option(help="My Stellar RPC (URL) instead of the simulated chain; needs --account.", envvar="RPC_URL"),
+]
+Source = Annotated[BalanceSource, typer.Option(help="What the stream reads; both: two streams, which must agree.")]
+Account = Annotated[
+    list[str] | None, typer.Option(help="With --horizon or --rpc: a wallet to watch (G...); may be repeated.")
+]
+Network = Annotated[NetworkName, typer.Option(help="The network that --horizon, --rpc or --replay is about.")]
 Asset = Annotated[str | None, typer.Option(help="CODE:ISSUER; default: USDC, Circle's or the simulation's own.")]
 Replay = Annotated[
     list[Path] | None, typer.Option(exists=True, help="File or folder of recorded Horizon records to replay first.")

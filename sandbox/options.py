@@ -1,9 +1,25 @@
 """What a person can ask of the sandbox."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from schema.stellar import AccountId, Asset, Network, Stroops
+
+
+class BalanceSource(StrEnum):
+    """Where the streams read: one of them, or two at once."""
+
+    HORIZON = "horizon"
+    RPC = "rpc"
+    BOTH = "both"
+
+    @property
+    def streams(self) -> dict[str, str]:
+        """The streams' names, and what each reads."""
+        if self is BalanceSource.BOTH:
+            return {"stream": "horizon", "stream-rpc": "rpc"}
+        return {"stream": self.value}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,15 +38,17 @@ class Options:
     kills: int = 0  # kill -9 of the producer, the consumer and the executor, at random, so many times in all
     database_url: str | None = None
     kafka: str | None = None
+    source: BalanceSource = BalanceSource.HORIZON
     horizon_url: str | None = None
-    accounts: tuple[AccountId, ...] = ()  # with a Horizon of your own: the wallets to watch
+    rpc_url: str | None = None
+    accounts: tuple[AccountId, ...] = ()  # with a Horizon or RPC of your own: the wallets to watch
     replay: tuple[Path, ...] = ()  # recorded payment and account records
     network: Network = Network.TESTNET
     asset: Asset | None = None
 
     @property
     def simulates_chain(self) -> bool:
-        return self.horizon_url is None
+        return self.horizon_url is None and self.rpc_url is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -127,8 +127,13 @@ async def start_horizon(
     stack: AsyncExitStack, options: Options, recorded: Recordings | None, http: aiohttp.ClientSession, say: Say
 ) -> tuple[str, Asset, AccountId | None, list[AccountId]]:
     """A Horizon of one's own, or the simulated chain with its wallets (and those that recordings speak of)."""
-    if options.horizon_url is not None:
-        return options.horizon_url, options.asset or Asset.parse(ISSUERS[options.network]), None, list(options.accounts)
+    if not options.simulates_chain:
+        return (
+            options.horizon_url or "",
+            options.asset or Asset.parse(ISSUERS[options.network]),
+            None,
+            list(options.accounts),
+        )
     say("the chain and its Horizon (simulated) are starting")
     arguments = ["--seed", str(options.seed), "--wallets", str(options.wallets), "--ledger-s", str(options.ledger_s)]
     arguments += ["--network", options.network]
@@ -176,7 +181,6 @@ async def _start_ours(stage: Stage, say: Say) -> None:
     environment = {
         "DATABASE_URL": stage.database_url,
         "KAFKA_BOOTSTRAP_SERVERS": stage.bootstrap_servers,
-        "HORIZON_URL": stage.horizon_url,
         "STELLAR_NETWORK": str(options.network),
         "ASSET_CODE": stage.asset.code,
         "ASSET_ISSUER": stage.asset.issuer,
@@ -190,19 +194,26 @@ async def _start_ours(stage: Stage, say: Say) -> None:
         "EXECUTOR_SECRETS_FILE": str(options.folder / "secrets.json"),
         "EXECUTOR_SEED": str(options.seed),
         "EXECUTOR_FAILURE_RATE": str(options.failure_rate),
-        "STREAM_NAME": "sandbox",
     }
+    if stage.horizon_url:
+        environment["HORIZON_URL"] = stage.horizon_url
+    if options.rpc_url or options.simulates_chain:
+        environment["RPC_URL"] = options.rpc_url or f"{stage.horizon_url}/rpc"
     if options.simulates_chain:
-        environment["HORIZON_REQUESTS_PER_HOUR"] = "0"  # it is ours alone
+        environment |= {"HORIZON_REQUESTS_PER_HOUR": "0", "RPC_REQUESTS_PER_HOUR": "0"}  # it is ours alone
     if options.kafka is None:
         environment["GROUP_SESSION_TIMEOUT_MS"] = str(EMBEDDED_SESSION_TIMEOUT_MS)
-    programs = {"stream": ["producers", "stream"], "consumer": ["consumer"]}
+    programs = {name: ["producers", "stream"] for name in options.source.streams} | {"consumer": ["consumer"]}
     if stage.vault is not None:
         programs["executor"] = ["sandbox.executor"]
+    own = {
+        name: {"BALANCE_SOURCE": source, "STREAM_NAME": name.replace("stream", "sandbox")}
+        for name, source in options.source.streams.items()
+    }
     (options.folder / "executor").mkdir(exist_ok=True)
     say(f"{', '.join(programs)} are starting")
     for name, arguments in programs.items():
-        stage.children[name] = Child(name, arguments, environment, options.folder)
+        stage.children[name] = Child(name, arguments, environment | own.get(name, {}), options.folder)
     await asyncio.gather(*(child.start() for child in stage.children.values()))
 
 

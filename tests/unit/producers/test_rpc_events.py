@@ -33,7 +33,8 @@ def test_a_transfer_moves_both_sides() -> None:
     [(alice, given), (bob, taken)] = payments.movements(record, ASSET)
     assert (alice, bob) == (ALICE, BOB)
     assert (given.amount_stroops, taken.amount_stroops) == (-50_000_000, 50_000_000)
-    assert (taken.counterparty, taken.transaction_hash, taken.ledger) == (ALICE, HASH, LEDGER)
+    assert taken.counterparty == Address(ALICE)
+    assert (taken.transaction_hash, taken.ledger) == (HASH, LEDGER)
     assert taken.operation_id == record["paging_token"] == str(LEDGER << 32 | 1 << 12 | 5)
 
 

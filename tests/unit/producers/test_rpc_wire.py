@@ -1,5 +1,6 @@
 """Stellar RPC's answers as values: recorded ones, and what no RPC should send."""
 
+import base64
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,12 +11,12 @@ from hypothesis import strategies as st
 from producers import horizon_wire, rpc_wire, rpc_xdr
 from producers.rpc_wire import Refused
 from producers.source import State, Unavailable
-from schema.stellar import AccountId, Cursor, Ledger, Malformed, Network, Stroops, cursor_after_ledger
+from schema.stellar import AccountId, Asset, Cursor, Ledger, Malformed, Network, Stroops, cursor_after_ledger
 from tests import recordings
 from tests.unit.producers.records import ALICE, ASSET, BOB, CONTRACT, LEDGER, operation_id
 from tests.unit.producers.rpc_answers import LATEST, event_id, events, payment_event, trustline
 
-USDC = rpc_xdr.Asset.parse("USDC:GBBD47IF6LWK7P7MDEVSCWR7DPUWV3NY3DTQEVFL4NAT4AQH3ZLLFLA5")
+USDC = Asset.parse("USDC:GBBD47IF6LWK7P7MDEVSCWR7DPUWV3NY3DTQEVFL4NAT4AQH3ZLLFLA5")
 
 
 def answered(**parts: Any) -> dict[str, Any]:
@@ -282,7 +283,7 @@ def test_xdr_that_is_none_is_malformed(encoded: str) -> None:
 @given(st.binary(max_size=120))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     """Whatever bytes a field holds, they are a value or Malformed."""
-    encoded = rpc_xdr.base64.b64encode(data).decode()
+    encoded = base64.b64encode(data).decode()
     for read in (rpc_xdr.read_address, rpc_xdr.read_amount, rpc_xdr.read_operations):
         try:
             read(encoded)
