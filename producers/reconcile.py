@@ -11,8 +11,10 @@ The rounds are bounded. Wallets that go on changing are compared at ledgers of t
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeVar
 
 import structlog
@@ -57,12 +59,14 @@ class Comparison:
 
     def __init__(self, parts: Parts, rows: RowStore, steps: Steps, pace: Pace) -> None:
         self.book = Book(start=Ledger(1))
-        self.ledger: Ledger | None = None  # at which all wallets are known but those apart; None: nobody was read
+        self.ledger = Ledger(1)  # at which all wallets are known but those apart
         self.apart: list[int] = []
         self.differing: list[int] = []
         self.gone: set[int] = set()  # their rows were deleted meanwhile
         self._parts, self._rows, self._steps, self._pace = parts, rows, steps, pace
         self._latest = Ledger(1)
+        self._common: Ledger | None = None
+        self._meetings_left = 0
         self._trails: Trails
 
     async def prove(self) -> None:
@@ -74,25 +78,26 @@ class Comparison:
         start = Ledger(max(history.elder, history.latest - START_BEHIND, 1))
         self._trails = Trails(parts.source, network=parts.network, asset=parts.asset, after=start)
         self.book = await self._answered(lambda: self._load(start))
-        everybody = range(len(self.book))
         await self._say_cost()
-        await self._read(everybody, at_least=Ledger(1))
-        await self.settle(everybody)
+        await self._read(range(len(self.book)), at_least=Ledger(1))
+        await self.settle()
 
-    async def settle(self, numbers: Sequence[int]) -> None:
-        """Find the ledger at which everybody is known, and what differs among these wallets then."""
+    async def settle(self) -> None:
+        """Find the ledger at which everybody is known, and what differs then."""
         ends_at = _now_s() + self._pace.wait_s
+        self._meetings_left = 2 * self._pace.rounds_max
         for _ in range(self._pace.rounds_max):
             await self._meet()
-            self.differing = await self._match(numbers, ends_at=ends_at)
-            early = self._early()
+            self.differing = await self._match(ends_at=ends_at)
+            early = [number for number in self.differing if self.book.verdict(number) is Kind.TOO_EARLY]
             if not early:
                 break
             await self._read(early, at_least=Ledger(1))
             ends_at = max(ends_at, _now_s() + min(LATE_S, self._pace.wait_s))
         knowledge = self.book.knowledge
-        self.ledger = knowledge.common_ledger() or knowledge.best_ledger()
-        self.apart = [] if self.ledger is None else knowledge.not_known_at(self.ledger)
+        is_common = self._find_common()
+        self.ledger = self._common or knowledge.best_ledger() or self._latest
+        self.apart = [] if is_common else knowledge.not_known_at(self.ledger)
 
     def repairable(self) -> list[int]:
         """Those that facts can repair."""
@@ -128,30 +133,34 @@ class Comparison:
             for number in portion:
                 account_id = self.book.accounts[number]
                 by_account[account_id] = number
-                wanted[account_id] = min(max(at_least, self.book.row(number).version or 1), self._latest)
-            async for read in read_states(
-                self._parts.source, self._parts.asset, wanted, patience_s=self._pace.patience_s
-            ):
-                number = by_account[read.account_id]
-                if read.state is None:
-                    self.book.unreadable[number] = str(read.fault)
-                else:
-                    self.book.see(number, read.state)
-                done += 1
-                self._steps.at(done)
+                wanted[account_id] = min(max(at_least, self.book.row(number).version or at_least), self._latest)
+            patience_s = self._pace.patience_s
+            async with aclosing(
+                read_states(self._parts.source, self._parts.asset, wanted, patience_s=patience_s)
+            ) as found:
+                async for read in found:
+                    number = by_account[read.account_id]
+                    if read.state is None:
+                        self.book.unreadable[number] = str(read.fault or read.away)
+                    else:
+                        self.book.see(number, read.state)
+                    done += 1
+                    self._steps.at(done)
 
     async def _meet(self) -> None:
         """Until everybody is known at one ledger, or the rounds are used up."""
         knowledge = self.book.knowledge
-        for _ in range(self._pace.rounds_max):
-            if knowledge.common_ledger() is not None:
-                return
-            target = knowledge.newest_since()
+        while not self._find_common() and (target := knowledge.newest_since()) and self._meetings_left:
+            self._meetings_left -= 1
             await self._drain(target)
-            if not target or knowledge.common_ledger() is not None:
+            if self._find_common():
                 return
             target = knowledge.newest_since()
             await self._read(knowledge.not_known_at(target), at_least=target)
+
+    def _find_common(self) -> bool:
+        self._common = self.book.knowledge.common_ledger()
+        return self._common is not None
 
     async def _drain(self, target: Ledger) -> None:
         """Read the history up to this ledger; less when it shows nothing for a while."""
@@ -186,30 +195,26 @@ class Comparison:
         await book.load(self._rows.rows(self._parts.network))
         return book
 
-    async def _match(self, numbers: Iterable[int], *, ends_at: float) -> list[int]:
-        """Which of these rows differ. Those that may only be late are looked at again until then."""
-        differing = self.book.differing(numbers)
+    async def _match(self, *, ends_at: float) -> list[int]:
+        """Which rows differ. Those that may only be late are looked at again until then."""
+        differing = self.book.differing(number for number in range(len(self.book)) if number not in self.gone)
         self._steps.begin("waiting for late rows", len(differing))
         all_of_them, look_s = len(differing), LOOK_S
         while differing:
             differing = await self._look(differing)
             self._steps.at(all_of_them - len(differing))
-            if not self.repairable_of(differing) or _now_s() >= ends_at:
+            if not any(self.book.verdict(number) in REPAIRABLE for number in differing) or _now_s() >= ends_at:
                 break
             await asyncio.sleep(look_s)
             look_s = min(2 * look_s, LOOK_S_MAX)
         return differing
-
-    def repairable_of(self, numbers: Iterable[int]) -> list[int]:
-        """Those of these wallets whose rows facts can repair."""
-        return [number for number in numbers if self.book.verdict(number) in REPAIRABLE]
 
     async def _look(self, numbers: Sequence[int]) -> list[int]:
         """Read these rows again; which of them still differ."""
         book = self.book
         for portion in _portions(numbers):
             by_account = {book.accounts[number]: number for number in portion}
-            rows = await self._answered(lambda asked=list(by_account): self._rows.rows_of(asked, self._parts.network))
+            rows = await self._answered(partial(self._rows.rows_of, list(by_account), self._parts.network))
             self.gone.update(number for account_id, number in by_account.items() if account_id not in rows)
             for account_id, row in rows.items():
                 book.put(by_account[account_id], row)
@@ -220,17 +225,13 @@ class Comparison:
         """Their rows are newer than what was read: was that recorded before?"""
         if not numbers:
             return
-        book, common = self.book, self.book.knowledge.common_ledger() or Ledger(0)
+        book, common = self.book, self._common or Ledger(0)
         up_to = {book.accounts[number]: Ledger(max(book.state(number).observed, common)) for number in numbers}
         facts = await self._answered(lambda: self._rows.facts_up_to(up_to, self._parts.network))
         for number in numbers:
             fact = facts.get(book.accounts[number])
             if fact is not None:
                 book.recall(number, fact)
-
-    def _early(self) -> list[int]:
-        """Those whose rows are newer than the read, though not newer than the chain."""
-        return [number for number in self.differing if self.book.verdict(number) is Kind.TOO_EARLY]
 
     async def _answered(self, ask: Callable[[], Awaitable[T]]) -> T:
         """The answer, however often it takes within the patience."""

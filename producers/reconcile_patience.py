@@ -26,13 +26,18 @@ class Patience:
     async def wait(self, error: Unavailable | Away) -> None:
         """Wait a while before the next attempt; raises the error itself once the patience is at its end."""
         now_s = asyncio.get_running_loop().time()
+        if self.is_over():
+            raise error
         if self._since_s is None:
             self._since_s = now_s
-        if now_s - self._since_s >= self._seconds:
-            raise error
         log.warning("away, asked again", reason=f"{type(error).__name__}: {error}"[:300])
         await asyncio.sleep(min(self._again_s, self._seconds) * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
         self._again_s = min(2 * self._again_s, AGAIN_S_MAX)
+
+    def is_over(self) -> bool:
+        """Whether the next wait would be one too many."""
+        since_s, now_s = self._since_s, asyncio.get_running_loop().time()
+        return self._seconds <= 0 if since_s is None else now_s - since_s >= self._seconds
 
     def restore(self) -> None:
         """It answered."""
