@@ -73,6 +73,14 @@ def accounts_named(record: object) -> set[AccountId]:
     return {parse_account_id(found) for found in _addresses(record, _DEPTH_MAX)}
 
 
+def authorized(record: object) -> list[AccountId]:
+    """Accounts that the record says were given or refused permission to hold the asset: they were touched, nothing
+    moved. Only Stellar RPC tells of it among the payments; Malformed when it cannot be told.
+    """
+    named = as_object(record).get("accounts_authorized", ())
+    return [parse_account_id(each) for each in named]
+
+
 Leg = tuple[AccountId, int, Address | None]  # a wallet, its signed stroops, the other side
 
 

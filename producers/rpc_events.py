@@ -5,7 +5,7 @@
 | transfer        | from, to, asset           | a balance change, of both                                              |
 | mint            | to, asset                 | a balance change of `to`                                               |
 | burn, clawback  | from, asset               | a balance change of `from`                                             |
-| set_authorized  | account, asset            | `authorized`: the account was touched, nothing moved                   |
+| set_authorized  | account, asset            | `accounts_authorized`: touched, nothing moved                   |
 
 Since protocol 23 (CAP-67) the network tells every movement of an asset so, whatever caused it: payments, path payments,
 offers, claimable balances, pools, contract calls. Before it the issuer stood between the name and the address of a mint
@@ -60,7 +60,7 @@ def _record(events: Sequence[Event], asset: Asset) -> dict[str, Any]:
     }
     try:
         record["asset_balance_changes"] = [change for event in events for change in _changes(event, asset)]
-        record["authorized"] = [account for event in events for account in _authorized(event)]
+        record["accounts_authorized"] = [account for event in events for account in _authorized(event)]
     except Malformed as malformed:
         record["asset_balance_changes"] = str(malformed)  # no list: payments refuses it, and says this
         record["accounts_named"] = sorted(_accounts(events))
@@ -98,7 +98,9 @@ def _authorized(event: Event) -> Iterator[str]:
     if name == SET_AUTHORIZED:
         if len(topics) < 2:  # noqa: PLR2004 - the account and the asset
             raise Malformed(len(topics), expected="the topics of a set_authorized", field="topic")
-        yield rpc_xdr.read_address(topics[-2])
+        address = rpc_xdr.read_address(topics[-2])
+        if address.startswith("G"):  # contracts have no trustlines
+            yield address
 
 
 def _topics(event: Event) -> tuple[str, list[str]]:

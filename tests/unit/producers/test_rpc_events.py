@@ -79,9 +79,11 @@ def test_operations_are_records_and_their_events_stay_together() -> None:
 
 
 def test_an_authorization_names_its_account() -> None:
-    """Nothing moved, but the trustline changed."""
+    """Nothing moved, but the trustline changed; a contract has none."""
     [record] = records(event("set_authorized", BOB, value=scval.to_bool(False).to_xdr()))
-    assert record["authorized"] == [BOB]
+    assert payments.authorized(record) == [BOB]
+    [record] = records(event("set_authorized", CONTRACT, value=scval.to_bool(False).to_xdr()))
+    assert payments.authorized(record) == []
 
 
 def test_what_did_not_succeed_moved_nothing() -> None:
