@@ -65,7 +65,8 @@ def read(file: BinaryIO, network: Network) -> Iterator[Wish | list[Fault]]:
     columns: list[str] | None = None
     for number, raw in _lines(file):
         if columns is None:
-            columns = _header(raw.removeprefix(_BOM))
+            header = raw.removeprefix(_BOM)
+            columns = _header(header) if header.strip() else None
             continue
         fields = _fields(number, raw, columns)
         if isinstance(fields, dict):
