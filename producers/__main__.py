@@ -1,10 +1,13 @@
-"""`python -m producers stream` follows the network's payments; `read` tells chosen wallets' balances now."""
+"""`python -m producers stream` follows the network's payments; `read` tells chosen wallets' balances now;
+`backfill` reads history again, `reconcile` says whether the database is right.
+"""
 
 import asyncio
 import contextlib
 import signal
 import sys
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import orjson
@@ -12,9 +15,15 @@ import structlog
 import typer
 
 from producers import wallet_admin
+from producers.backfill import Order
+from producers.backfill_command import Ending
+from producers.backfill_command import backfill as run_backfill
+from producers.backfill_progress import is_watched
 from producers.opening import opened, served
 from producers.parts import Pace
 from producers.read_now import read as read_wallets
+from producers.reconcile_command import Options
+from producers.reconcile_command import reconcile as run_reconcile
 from producers.settings import ProducerSettings, StreamSettings, WebhookSettings
 from producers.source import Fatal, Unavailable
 from producers.start import Wish
@@ -67,6 +76,50 @@ def read(accounts: Annotated[list[str], typer.Argument(help="Wallets, as G addre
 
 
 @app.command()
+def backfill(
+    *,
+    from_: Annotated[int, typer.Option("--from", min=1, metavar="LEDGER", help="The first ledger to read.")],
+    to: Annotated[
+        int | None, typer.Option(min=1, metavar="LEDGER", help="The last one. Default: the newest at the start.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="Only list the wallets that those ledgers touched.")] = False,
+    patience: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="How long source, database or brokers may be away.")
+    ] = 300.0,
+) -> None:
+    """Read a stretch of the history again: each tracked wallet that it touched is read once and told. No cursor moves,
+    a running stream is not disturbed. Killed or interrupted: run it again, or as it says.
+    """
+    settings = _without_facts_in_sight(read_environment(ProducerSettings))
+    order = Order(since=Ledger(from_), until=Ledger(to) if to else None, is_dry=dry_run, patience_s=patience)
+    ending = Ending()
+    sys.exit(_run(settings, run_backfill(settings, order, ending)) or ending.code)
+
+
+@app.command()
+def reconcile(
+    *,
+    repair: Annotated[bool, typer.Option(help="Publish the facts that are missing, and compare again.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON instead of words.")] = False,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", dir_okay=False, writable=True, help="List all differences there.")
+    ] = None,
+    wait: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="How long a row may be late.")] = 30.0,
+    patience: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="How long source or database may be away.")
+    ] = 300.0,
+) -> None:
+    """Compare every wallet with the chain: prove that the database equals it at a ledger, or list what differs.
+
+    Exit code 0: equal. 1: it differs, or could not be compared. 2: a person must decide.
+    """
+    settings = _without_facts_in_sight(read_environment(ProducerSettings))
+    options = Options(repair=repair, as_json=as_json, report=report, wait_s=wait, patience_s=patience)
+    ending = Ending()
+    sys.exit(_run(settings, run_reconcile(settings, options, ending)) or ending.code)
+
+
+@app.command()
 def webhooks() -> None:
     """Take in webhooks until SIGTERM: whose wallet a proven sender names is read, and told as type `webhook`."""
     settings = read_environment(WebhookSettings)
@@ -77,7 +130,9 @@ async def _stream(settings: StreamSettings, wish: Wish) -> None:
     pace = Pace(
         idle_drain_s=settings.stream_idle_drain_s,
         wallets_refresh_s=settings.wallets_refresh_s,
-        reads_at_once=settings.reads_at_once,
+        reads_at_once=settings.states_at_once,
+        changes=settings.stream_changes,
+        requests_per_hour=settings.requests_per_hour,
     )
     async with served(settings, name=settings.stream_name) as parts:
         await Stream(settings.stream_name, parts, pace).run(wish)
@@ -92,6 +147,12 @@ async def _read(settings: ProducerSettings, account_ids: list[AccountId]) -> Non
 async def _webhooks(settings: WebhookSettings) -> None:
     async with served(settings, name="webhooks") as parts:
         await serve_webhooks(settings, parts)
+
+
+def _without_facts_in_sight(settings: ProducerSettings) -> ProducerSettings:
+    """A person who watches a bar has no use for a line per fact, unless LOG_LEVEL says so."""
+    is_said = "log_level" in settings.model_fields_set
+    return settings if is_said or not is_watched() else settings.model_copy(update={"log_level": "warning"})
 
 
 def _run(settings: ProducerSettings, work: Coroutine[Any, Any, int | None]) -> int:

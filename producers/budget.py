@@ -13,8 +13,8 @@ PAUSE_S_MAX: Final = 3600.0
 class Budget:
     """A bucket of requests that refills evenly over the hour, and a pause that holds everyone."""
 
-    def __init__(self, requests_per_hour: int) -> None:
-        burst = min(BURST_REQUESTS, requests_per_hour)
+    def __init__(self, requests_per_hour: int, *, burst_requests: int = BURST_REQUESTS) -> None:
+        burst = min(burst_requests, requests_per_hour)
         self._bucket = AsyncLimiter(burst, 3600 * burst / requests_per_hour) if requests_per_hour else None
         self._burst = burst
         self._paused_until = -math.inf
@@ -26,6 +26,16 @@ class Budget:
         loop = asyncio.get_running_loop()
         while (rest_s := self._paused_until - loop.time()) > 0:  # noqa: ASYNC110 - the pause may grow meanwhile
             await asyncio.sleep(rest_s)
+
+    async def afford(self, wanted: int) -> int:
+        """How many of so many requests may be made right now; they count as made."""
+        if self._bucket is None:
+            return wanted
+        granted = 0
+        while granted < wanted and self._bucket.has_capacity():
+            await self._bucket.acquire()  # at once: there is capacity
+            granted += 1
+        return granted
 
     def pause(self, seconds: float) -> None:
         """Let nobody through for a while: what a Retry-After asks for."""

@@ -27,7 +27,8 @@ from producers.metrics import Metrics
 from producers.reader import Sighting
 from producers.source import Source, State, Unavailable
 from producers.store import Store
-from producers.wallets import MOVEMENTS_MAX, Stored, Wallet
+from producers.wallet import Stored, Wallet
+from producers.wallets import MOVEMENTS_MAX
 from schema import balance_event
 from schema.balance_event import BalanceEvent, Movement, SnapshotType
 from schema.stellar import AccountId, Asset, Ledger, Network

@@ -9,6 +9,7 @@ the ledgers are read one by one: a replica that lacks one says so.
 import asyncio
 import contextlib
 import json
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +23,7 @@ from producers.metrics import Metrics
 from producers.source import History, Page, Source, Unavailable
 from producers.wallets import Wallets
 from schema.identity import NAMESPACE
-from schema.stellar import Asset, Cursor, Ledger, Malformed, Network, cursor_after_ledger
+from schema.stellar import AccountId, Asset, Cursor, Ledger, Malformed, Network, cursor_after_ledger
 
 log = structlog.get_logger(__name__)
 
@@ -78,6 +79,33 @@ def dead_letter(  # noqa: PLR0913 - its coordinates
     )
 
 
+def state_letter(account_id: AccountId, *, network: Network, fault: Malformed) -> DeadLetter:
+    """The dead letter of an account whose state makes no sense."""
+    return dead_letter(
+        ACCOUNTS_ORIGIN, network=network, key=account_id, offset=0, value=str(fault).encode(), fault=fault
+    )
+
+
+class Trail:
+    """Where a reading stood after each drain, for as long as an older place may still have to be saved."""
+
+    def __init__(self, position: Position) -> None:
+        self._places = deque([(0, position)])
+
+    def note(self, drain: int, position: Position) -> None:
+        """It stands here after this drain."""
+        if self._places[-1][0] == drain:
+            self._places.pop()
+        self._places.append((drain, position))
+
+    def before(self, drain: int) -> Position | None:
+        """Where it stood before this drain, which is never asked for an earlier one again; None: nowhere."""
+        while len(self._places) > 1 and self._places[1][0] < drain:
+            self._places.popleft()
+        number, position = self._places[0]
+        return position if number < drain else None
+
+
 class Reading:
     """The stream's reading of the history: its position, and what it found for the wallets."""
 
@@ -102,7 +130,7 @@ class Reading:
         self._metrics = metrics
         self._clock = clock
         self._newest_operation = 0
-        self._after_drain = {0: position}
+        self._trail = Trail(position)
         wallets.begin(position.ledger)
 
     async def drain(self, *, seconds: float) -> bool:
@@ -150,7 +178,7 @@ class Reading:
             if page.cursor == cursor:
                 raise Unavailable(f"ledger {ledger}: the same full page again: the cursor has no effect")
             cursor = page.cursor
-        self._wallets.newest = max(self._wallets.newest, ledger)
+        self._wallets.saw(ledger)
         self.position = Position(cursor=cursor_after_ledger(ledger), ledger=ledger)
 
     @contextlib.contextmanager
@@ -160,20 +188,14 @@ class Reading:
         try:
             yield
         finally:
-            self._after_drain[self._wallets.drain] = self.position
+            self._trail.note(self._wallets.drain, self.position)
             self._metrics.history_ledger.set(self.position.ledger)
 
     def told_up_to(self, open_drain: int | None) -> Position | None:
         """The position before the drain that first touched a wallet which is not told yet; the present one when there
         is no such drain. None: there was no position before it.
         """
-        if open_drain is None:
-            self._after_drain = {self._wallets.drain: self.position}
-            return self.position
-        before = [number for number in self._after_drain if number < open_drain]
-        for number in before[:-1]:
-            del self._after_drain[number]
-        return self._after_drain[before[-1]] if before else None
+        return self._trail.before(self._wallets.drain + 1 if open_drain is None else open_drain)
 
     def _take(self, page: Page) -> None:
         before = self._newest_operation
@@ -199,11 +221,14 @@ class Reading:
             if int(operation_id) <= self._newest_operation:
                 return  # the same page again, or a record twice
             self._newest_operation = int(operation_id)
-            self._wallets.newest = max(self._wallets.newest, ledger)
+            self._wallets.saw(ledger)
             moved = payments.movements(record, self._asset)
             if moved:
                 taken = self._wallets.collect(moved, closed_at=payments.closed_at(record), seen_at=seen_at)
                 self._metrics.movements.inc(taken)
+            authorized = payments.authorized(record)
+            if authorized:
+                self._wallets.change(authorized, ledger, closed_at=payments.closed_at(record), seen_at=seen_at)
         except Malformed as malformed:
             self._refuse(record, malformed)
 
@@ -218,7 +243,7 @@ class Reading:
             network=self._network,
             key=str(token),
             offset=int(operation_id),
-            value=_bytes(record),
+            value=as_bytes(record),
             fault=malformed,
         )
         self.refused.append(letter)
@@ -256,7 +281,7 @@ def last_in_order(page: Page) -> Ledger:
     return last
 
 
-def _bytes(record: object) -> bytes:
+def as_bytes(record: object) -> bytes:
     """A record as JSON. Python's own writer takes what orjson would not, NaN for one; neither takes any depth."""
     try:
         return json.dumps(record, separators=(",", ":")).encode()

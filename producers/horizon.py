@@ -90,13 +90,13 @@ class Horizon:
         return self._closed[ledger]
 
     async def payment_after(self, cursor: Cursor) -> bool:
-        return await self._http.record_after("/payments", cursor)
+        return await self._http.record_after("/payments", cursor, part="stream")
 
     async def changes(self, cursor: Cursor) -> Page:
         return _page("/effects", await self._http.get("/effects", _next(cursor)))
 
     async def change_after(self, cursor: Cursor) -> bool:
-        return await self._http.record_after("/effects", cursor)
+        return await self._http.record_after("/effects", cursor, part="changes_stream")
 
     def states(
         self, account_ids: Collection[AccountId], asset: Asset, *, known_absent: Collection[AccountId] = ()

@@ -75,7 +75,7 @@ class HorizonHttp:
         self._budget = budget
         self._readiness = readiness
         self._silence_s_max = silence_s_max
-        self._looks_unpaid = 0  # what the last stream cost while it waited, paid for before the next one
+        self._looks_unpaid: dict[str, int] = {}  # what a path's last stream cost while it waited: paid before the next
 
     async def get(
         self,
@@ -149,17 +149,19 @@ class HorizonHttp:
             raise Unavailable(f"{path}: ledger {ledger}, and the newest was {self.newest}: another network's replica?")
         self.newest = max(self.newest, ledger)
 
-    async def record_after(self, path: str, cursor: Cursor) -> bool:
-        """Wait until there is a record of this history after the cursor; False when the stream ends before."""
+    async def record_after(self, path: str, cursor: Cursor, *, part: str) -> bool:
+        """Wait until there is a record of this history after the cursor; False when the stream ends before. `part` is
+        what the readiness page calls it.
+        """
         try:
-            return await self._wait_in_stream(path, cursor)
+            return await self._wait_in_stream(path, cursor, part=part)
         except Unavailable as unavailable:
-            self._readiness.down("stream", str(unavailable))
+            self._readiness.down(part, str(unavailable))
             raise
 
-    async def _wait_in_stream(self, path: str, cursor: Cursor) -> bool:
+    async def _wait_in_stream(self, path: str, cursor: Cursor, *, part: str) -> bool:
         """A stream that ends with its first record: Horizon's way to wait. Its bytes are never taken for payments."""
-        await self._budget.admit(1 + self._looks_unpaid)
+        await self._budget.admit(1 + self._looks_unpaid.pop(path, 0))
         began_s = _now_s()
         parser = sse.Parser()
         try:
@@ -183,11 +185,11 @@ class HorizonHttp:
                         if event.kind != "open":
                             raise Unavailable(f"the stream ended with {event.kind}: {event.data[:200]}")
                         greeting.reschedule(None)
-                        self._readiness.up("stream")
+                        self._readiness.up(part)
         except (aiohttp.ClientError, TimeoutError, OSError, Malformed) as error:
             raise Unavailable(f"the stream is dead: {_words(error)}") from error
         finally:
-            self._looks_unpaid = int((_now_s() - began_s) / STREAM_LOOK_S)
+            self._looks_unpaid[path] = int((_now_s() - began_s) / STREAM_LOOK_S)
         raise Unavailable("the stream ended without a goodbye")
 
 

@@ -12,6 +12,8 @@ class Metrics:
         self.registry = registry or CollectorRegistry()
         self.records = self._counter("records", "Records of the network's payments that were read")
         self.movements = self._counter("movements", "Movements of followed wallets in them")
+        self.changes = self._counter("changes", "Records of what changed a trustline that were read: Horizon's effects")
+        self.changes_touched = self._counter("changes_touched", "Wallets to be read for a change that is no payment")
         self.refused = self._counter("refused", "Records and account states that could not be read: dead letters")
         self.reads = self._counter("reads", "Account states read")
         self.reads_lagging = self._counter("reads_lagging", "States older than the payment that asked for them")
@@ -21,6 +23,9 @@ class Metrics:
         self.tracked = self._gauge("wallets_tracked", "Wallets followed")
         self.touched = self._gauge("wallets_touched", "Wallets whose next fact is due")
         self.baselines = self._gauge("baselines_waiting", "Wallets of which no fact was ever told")
+        self.missed = self._gauge("missed_waiting", "Wallets to be read because something may not have been seen")
+        self.changes_ledger = self._gauge("changes_ledger", "The ledger up to which every change was read")
+        self.changes_behind = self._gauge("changes_behind_ledgers", "How far the changes are behind; 0: at their end")
         self.history_ledger = self._gauge("history_ledger", "The ledger up to which every payment was read")
         self.saved_ledger = self._gauge("saved_ledger", "The ledger of the saved cursor")
         self.latency = Histogram(

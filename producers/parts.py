@@ -35,3 +35,5 @@ class Pace:
     wallets_refresh_s: float = 30.0
     reads_at_once: int = 16
     movements_max: int = MOVEMENTS_MAX
+    changes: bool = True  # whether effects are followed beside the payments
+    requests_per_hour: int = 0  # of which changes have their shares; 0: no limit

@@ -7,7 +7,7 @@ from producers.facts import Verdict
 from producers.parts import Parts
 from producers.start import check_network
 from producers.telling import Teller
-from producers.wallets import Touch
+from producers.wallet import Touch
 from schema.balance_event import SnapshotType
 from schema.stellar import AccountId, Ledger, format_stroops
 

@@ -16,7 +16,7 @@ import structlog
 
 from producers.metrics import Metrics
 from producers.source import Source, State, Unavailable
-from producers.wallets import Touch
+from producers.wallet import Touch
 from schema.stellar import AccountId, Asset, Malformed
 
 log = structlog.get_logger(__name__)

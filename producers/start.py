@@ -1,10 +1,14 @@
 """Where a stream begins, decided from what the source has, what was saved, and what the operator said. Pure."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from producers.history import REPLICA_LAG_LEDGERS, Position, SavedCursor
 from producers.source import Fatal, History
 from schema.stellar import Ledger, Network, cursor_after_ledger
+
+CHANGES_LEDGERS_MAX: Final = 5_000  # some eight hours: a busy network's changes of that time are 50,000 pages
+_FIRST_START: Final = "no cursor is saved: what came after the stored facts may not have been seen"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,33 +20,71 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """The stream's cursors as they were saved; None: never."""
+
+    payments: SavedCursor | None
+    changes: SavedCursor | None
+    follows_changes: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Begin:
-    """Where to begin. With a gap every wallet is read, for nobody knows what it missed."""
+    """Where to begin; changes are None where they are not followed. `missed` says, in words, why every wallet is to be
+    read; empty: nothing was missed.
+    """
 
     position: Position
-    gap: bool
+    changes: Position | None
+    missed: str = ""
 
 
-def begin(*, history: History, network: Network, saved: SavedCursor | None, stream_name: str, wish: Wish) -> Begin:
+def begin(*, history: History, network: Network, saved: Saved, stream_name: str, wish: Wish) -> Begin:
     """Where the stream begins; Fatal, with the remedy, when that is for a person to decide."""
     check_network(history, network)
+    tip = _tip(history)
+    known = saved.payments
     if wish.from_ledger is not None:
-        return Begin(position=_from_ledger(history, wish.from_ledger), gap=False)
-    tip = Position(cursor=cursor_after_ledger(history.latest), ledger=history.latest)
-    if saved is None:
-        return Begin(position=tip, gap=False)
-    if saved.network != network:
+        wanted = _from_ledger(history, wish.from_ledger)
+        is_first = known is None or (saved.follows_changes and saved.changes is None)
+        return _begin(saved, wanted, wanted, missed=_FIRST_START if is_first else "")
+    if known is None:
+        return _begin(saved, tip, tip, missed=_FIRST_START)
+    if known.network != network:
         raise Fatal(
-            f"the cursor saved as STREAM_NAME={stream_name} is of {saved.network}, and STELLAR_NETWORK is {network}: "
+            f"the cursor saved as STREAM_NAME={stream_name} is of {known.network}, and STELLAR_NETWORK is {network}: "
             "choose another STREAM_NAME for this network"
         )
     try:
-        check_position(history, saved.position)
+        check_position(history, known.position)
     except Fatal:
         if not wish.accept_gap:
             raise
-        return Begin(position=tip, gap=True)
-    return Begin(position=saved.position, gap=False)
+        return _begin(saved, tip, tip, missed="--accept-gap: what came before is not read")
+    changes, missed = begin_changes(history, network, saved.changes) if saved.follows_changes else (tip, "")
+    return _begin(saved, known.position, changes, missed=missed)
+
+
+def begin_changes(history: History, network: Network, saved: SavedCursor | None) -> tuple[Position, str]:
+    """Where changes are read from: the saved place, or the tip, and then why every wallet has to be read. That is no
+    matter for a person: reading the states tells all that the changes would have.
+    """
+    if saved is None or saved.network != network:
+        return _tip(history), "no cursor of the changes is saved: what changed without a payment was not seen"
+    ledger = saved.position.ledger
+    if ledger > history.latest + REPLICA_LAG_LEDGERS or ledger + 1 < history.elder:
+        return _tip(history), f"the cursor of the changes is at ledger {ledger}, which is not in the source's history"
+    if history.latest - ledger > CHANGES_LEDGERS_MAX:
+        return _tip(history), f"the cursor of the changes is at ledger {ledger}: reading the wallets is cheaper"
+    return saved.position, ""
+
+
+def _begin(saved: Saved, position: Position, changes: Position, *, missed: str) -> Begin:
+    return Begin(position=position, changes=changes if saved.follows_changes else None, missed=missed)
+
+
+def _tip(history: History) -> Position:
+    return Position(cursor=cursor_after_ledger(history.latest), ledger=history.latest)
 
 
 def check_network(history: History, network: Network) -> None:

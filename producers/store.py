@@ -17,7 +17,7 @@ import structlog
 
 from producers.answers import Answer
 from producers.history import DeadLetter, Position, SavedCursor
-from producers.wallets import Stored
+from producers.wallet import Stored
 from schema.balance_event import SnapshotType
 from schema.service import database
 from schema.service.readiness import Readiness

@@ -17,7 +17,7 @@ from producers.marks import mark_published
 from producers.parts import Parts
 from producers.reader import READS_AT_ONCE, Reader, Sighting
 from producers.source import Unavailable
-from producers.wallets import Touch, Wallet
+from producers.wallet import Touch, Wallet
 from schema.stellar import LEDGER_MAX, AccountId, Ledger
 
 LAGGING_ASKED_MAX: Final = 6

@@ -76,7 +76,12 @@ class WalletReload:
         gone = self._wallets.end_reload()
         self._ended_s = _now_s()
         if is_first or gone:
-            log.info("wallets loaded", wallets=len(self._wallets), without_fact=len(self._wallets.baselines), gone=gone)
+            log.info(
+                "wallets loaded",
+                wallets=len(self._wallets),
+                without_fact=len(self._wallets.unread.baselines),
+                gone=gone,
+            )
 
     def _due_s(self) -> float:
         if self._is_asked:

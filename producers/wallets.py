@@ -5,9 +5,8 @@ in ledgers after `complete_since` that was read so far, and `floor` is the versi
 What makes `pending` incomplete raises `complete_since`; the account's own history fills what lies between.
 """
 
-import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -15,66 +14,15 @@ from uuid import UUID
 from producers.payments import Moved
 from producers.source import State
 from producers.tracked import Tracked
-from schema.balance_event import Movement, SnapshotType
-from schema.stellar import AccountId, Ledger, Stroops
+from producers.unread import Unread
+from producers.wallet import Touch, Wallet
+from schema.balance_event import SnapshotType
+from schema.stellar import AccountId, Ledger
 
 MOVEMENTS_MAX: Final = 20_000  # of one fact: some 6 MB of the 8 MiB a message may have
-BASELINES_AT_ONCE: Final = 256  # of one cycle: it drains between them, and wallets that were paid go first
+UNREAD_AT_ONCE: Final = 256  # of one cycle: it drains between them, and wallets that were paid go first
+CHANGED_AT_ONCE: Final = 64  # the same for what no payment changed: their reads take less than a second
 BASELINE_AGAIN_S: Final = 600.0  # told, yet no consumer has stored it: the row may be a new one, so tell it again
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
-    """What the database holds of a wallet. `version` None: no fact yet, its next one is the baseline."""
-
-    account_id: AccountId
-    version: Ledger | None
-    balance_stroops: Stroops
-    absent: bool
-
-
-@dataclass(slots=True, kw_only=True)
-class Wallet:
-    """What this process knows of a wallet that was touched."""
-
-    complete_since: Ledger
-    floor: Ledger | None = None
-    absent: bool = False  # the fact at the floor was that there is no trustline
-    pending: list[Movement] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Touch:
-    """Why a wallet is to be read, and in which ledger or later the read must be."""
-
-    at_least: Ledger
-    snapshot_type: SnapshotType
-    drain: int  # the number of the drain that first touched it: no cursor behind that one is saved before it is told
-    holds_cursor: bool = True
-    first_sight: bool = False  # no fact is stored: told even when this process told the same before
-    requests: frozenset[UUID] = frozenset()
-    closed_at: datetime | None = None  # when the newest payment's ledger closed
-    seen_at: datetime | None = None  # and when we saw it
-    taken_in: int = 0  # the number of the last drain before it was given out to be read
-
-    @property
-    def is_forced(self) -> bool:
-        """Told even when nothing changed."""
-        return self.first_sight or bool(self.requests)
-
-    def and_also(self, other: "Touch") -> "Touch":
-        """Both, read once. A payment's snapshot type goes before a request's, a request's before a schedule's."""
-        rank = (SnapshotType.POLL, SnapshotType.MANUAL, SnapshotType.WEBHOOK)
-        return Touch(
-            at_least=max(self.at_least, other.at_least),
-            snapshot_type=max(self.snapshot_type, other.snapshot_type, key=rank.index),
-            drain=min(self.drain, other.drain),
-            holds_cursor=self.holds_cursor or other.holds_cursor,
-            first_sight=self.first_sight or other.first_sight,
-            requests=self.requests | other.requests,
-            closed_at=other.closed_at or self.closed_at,
-            seen_at=other.seen_at or self.seen_at,
-        )
 
 
 class Wallets:
@@ -82,8 +30,8 @@ class Wallets:
 
     def __init__(self, *, movements_max: int = MOVEMENTS_MAX) -> None:
         self.touched: dict[AccountId, Touch] = {}
-        self.baselines: dict[AccountId, Ledger] = {}  # first sights nobody waits for; the read is at least this new
-        self.newest = Ledger(0)  # the newest ledger of which anything was read
+        self.unread = Unread()
+        self.newest = Ledger(0)  # the newest ledger of which anything was read: payments, changes or a state
         self.drain = 0
         self._tracked = Tracked()
         self._active: dict[AccountId, Wallet] = {}
@@ -94,11 +42,20 @@ class Wallets:
     @property
     def waiting(self) -> int:
         """How many wait to be read."""
-        return len(self.touched) + len(self.baselines)
+        return len(self.touched) + len(self.unread)
+
+    @property
+    def changed(self) -> int:
+        """How many of them only wait because of a change that is no payment."""
+        return sum(touch.is_change for touch in self.touched.values())
 
     def begin(self, ledger: Ledger) -> None:
         """Say after which ledger the reading of the history begins."""
         self._began = self.newest = ledger
+
+    def saw(self, ledger: Ledger) -> None:
+        """Something was read that this ledger had: whoever asks from now on gets nothing older."""
+        self.newest = max(self.newest, ledger)
 
     def __contains__(self, account_id: AccountId) -> bool:
         return account_id in self._tracked
@@ -153,7 +110,8 @@ class Wallets:
         before = len(self._tracked)
         for account_id in account_ids:
             self._tracked.forget(account_id)
-            for kept in (self._active, self.touched, self.baselines, self._told_unstored):
+            self.unread.forget(account_id)
+            for kept in (self._active, self.touched, self._told_unstored):
                 kept.pop(account_id, None)
         return before - len(self._tracked)
 
@@ -165,11 +123,9 @@ class Wallets:
             if AccountId(public_key) not in self._tracked or version is None:
                 self._arrive(public_key, version)
 
-    def touch_all(self) -> None:
+    def miss_all(self) -> None:
         """Have every wallet read: there is a gap in what was seen."""
-        for account_id in self._tracked:
-            if account_id not in self.baselines:
-                self.touch(account_id, self._touch(SnapshotType.POLL, self.newest))
+        self.unread.miss(self._tracked, self.newest, drain=self.drain)
 
     def _arrive(self, public_key: str, version: Ledger | None, *, is_urgent: bool = True) -> None:
         account_id = self._tracked.checked(public_key)
@@ -179,8 +135,10 @@ class Wallets:
             self._active[account_id] = Wallet(complete_since=self.newest)
         self._tracked.see(account_id)
         first = version is None  # a restart reads such a wallet by itself: no cursor needs to wait for it
-        if first and not (is_urgent and len(self.touched) < BASELINES_AT_ONCE):
-            self.baselines[account_id] = self.newest  # an import: who is paid would wait behind a million of them
+        if first and not (is_urgent and len(self.touched) < UNREAD_AT_ONCE):
+            self.unread.baselines[account_id] = (
+                self.newest
+            )  # an import: who is paid would wait behind a million of them
             return
         touch = self._touch(SnapshotType.POLL, self.newest, first_sight=first, holds_cursor=not first)
         self.touch(account_id, touch)
@@ -189,10 +147,10 @@ class Wallets:
         account_id = self._tracked.checked(public_key)
         if account_id is not None:
             self._tracked.see(account_id)
-            self.baselines[account_id] = self.newest
+            self.unread.baselines[account_id] = self.newest
 
     def _is_overdue(self, account_id: AccountId, now_s: float) -> bool:
-        if account_id in self.touched or account_id in self.baselines:
+        if account_id in self.touched or account_id in self.unread.baselines:
             return False
         told_s = self._told_unstored.get(account_id)
         return told_s is None or now_s - told_s > BASELINE_AGAIN_S
@@ -230,6 +188,26 @@ class Wallets:
             self.touch(account_id, touch)
         return taken
 
+    def change(
+        self, account_ids: Iterable[AccountId], ledger: Ledger, *, closed_at: datetime, seen_at: datetime
+    ) -> int:
+        """Something may have changed these wallets' trustlines in this ledger; how many have to be read for it. Those
+        that a fact of that ledger was told of, or that wait to be read as of it, do not: most changes are payments.
+        """
+        touched = 0
+        for account_id in account_ids:
+            if account_id not in self._tracked:
+                continue
+            wallet, known = self._active.get(account_id), self.touched.get(account_id)
+            if wallet is not None and wallet.floor is not None and ledger <= wallet.floor:
+                continue
+            if known is not None and ledger <= known.at_least:
+                continue
+            touched += 1
+            touch = self._touch(SnapshotType.WEBHOOK, ledger, closed_at=closed_at, seen_at=seen_at, is_change=True)
+            self.touch(account_id, touch)
+        return touched
+
     def doubt(self, account_ids: Iterable[AccountId], ledger: Ledger) -> None:
         """A record of this ledger that names these accounts could not be read: what it did to them is not known."""
         for account_id in account_ids:
@@ -238,20 +216,25 @@ class Wallets:
                 wallet.complete_since = max(wallet.complete_since, ledger)
                 self.touch(account_id, self._touch(SnapshotType.WEBHOOK, ledger))
 
-    def due(self, *, drained: bool) -> list[tuple[AccountId, Touch]]:
+    def due(
+        self, *, drained: bool, changed_max: int = CHANGED_AT_ONCE, unread_max: int = UNREAD_AT_ONCE
+    ) -> list[tuple[AccountId, Touch]]:
         """What to read now, in this order. While the history is not drained, only first sights: they claim nothing."""
-        found = [
-            (account_id, replace(touch, taken_in=self.drain))
-            for account_id, touch in self.touched.items()
-            if drained or touch.first_sight
-        ]
-        for account_id in list(itertools.islice(self.baselines, BASELINES_AT_ONCE)):
-            at_least = self.baselines.pop(account_id)
-            self.baselines[account_id] = at_least  # to the end: one that cannot be read does not stop the others
-            if account_id not in self.touched:
-                touch = self._touch(SnapshotType.POLL, at_least, first_sight=True, holds_cursor=False)
-                found.append((account_id, replace(touch, taken_in=self.drain)))
+        wanted = [each for each, touch in self.touched.items() if drained or touch.first_sight]
+        paid = [each for each in wanted if not self.touched[each].is_change]
+        changed = [each for each in wanted if self.touched[each].is_change][:changed_max]
+        for account_id in changed:
+            self.touched[account_id] = self.touched.pop(account_id)  # to the end, as what is unread
+        found = [(each, replace(self.touched[each], taken_in=self.drain)) for each in paid + changed]
+        for account_id, at_least, first in self.unread.portion(unread_max):
+            if account_id not in self.touched and (drained or first):
+                found.append((account_id, self.unread_touch(at_least, first_sight=first)))
         return found
+
+    def unread_touch(self, at_least: Ledger, *, first_sight: bool) -> Touch:
+        """Why a wallet is read that nobody waits for. What of it holds the cursors is in `unread`."""
+        touch = self._touch(SnapshotType.POLL, at_least, first_sight=first_sight, holds_cursor=False)
+        return replace(touch, taken_in=self.drain)
 
     def settle(self, state: State, taken: Touch, *, told: bool, now_s: float) -> None:
         """A read is dealt with: its fact was acked, or there was nothing new to tell. What came to the wallet since it
@@ -262,14 +245,15 @@ class Wallets:
             return
         wallet = self.active(account_id)
         if told:
-            wallet.floor = state.version
-            wallet.absent = state.is_absence
+            wallet.floor, wallet.absent, wallet.was_told = state.version, state.is_absence, True
             if taken.first_sight:
                 self._told_unstored[account_id] = now_s
         floor = wallet.floor
         if floor is not None and wallet.pending:
             wallet.pending = [movement for movement in wallet.pending if movement.ledger > floor]
-        self.baselines.pop(account_id, None)
+        if not wallet.was_told and not wallet.pending and wallet.complete_since == self._began:
+            del self._active[account_id]  # it says no more than the database: after a census there may be a million
+        self.unread.settle(account_id, state.observed)
         left = self.touched.pop(account_id, taken)
         requests = left.requests - taken.requests
         first_sight = left.first_sight and not taken.first_sight
@@ -279,12 +263,15 @@ class Wallets:
 
     def give_up(self, account_id: AccountId) -> None:
         """Nothing can be told of this wallet now: its state made no sense. The next touch tries again."""
-        self.baselines.pop(account_id, None)
+        self.unread.forget(account_id)
         self.touched.pop(account_id, None)
 
     def oldest_drain(self) -> int | None:
         """The number of the first drain that touched a wallet which is not told yet; None when there is none."""
-        return min((touch.drain for touch in self.touched.values() if touch.holds_cursor), default=None)
+        drains = [touch.drain for touch in self.touched.values() if touch.holds_cursor]
+        if self.unread.open_drain is not None:
+            drains.append(self.unread.open_drain)
+        return min(drains, default=None)
 
     def _touch(self, snapshot_type: SnapshotType, at_least: Ledger, **more: Any) -> Touch:
         return Touch(snapshot_type=snapshot_type, at_least=at_least, drain=self.drain, **more)

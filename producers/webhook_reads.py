@@ -18,7 +18,7 @@ from producers.reader import Sighting
 from producers.source import Unavailable
 from producers.store import Away
 from producers.telling import Teller
-from producers.wallets import Touch
+from producers.wallet import Touch
 from schema.balance_event import SnapshotType
 from schema.stellar import AccountId, Ledger
 

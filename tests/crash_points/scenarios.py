@@ -12,8 +12,8 @@ from tests.crash_points.scene import World
 # Every life looks, tries again and gives up sooner than in production, so that a kill takes a moment and not minutes.
 PACE: Final[Mapping[str, float]] = {
     "producers.stream.CHECK_S": 0.3,
-    "producers.stream.AGAIN_S": 0.05,
-    "producers.stream.AGAIN_S_MAX": 0.3,
+    "producers.waking.AGAIN_S": 0.05,
+    "producers.waking.AGAIN_S_MAX": 0.3,
     "producers.wallet_feed.REQUESTS_POLL_S": 0.3,
     "producers.store.ALIVE_S": 0.3,
     "producers.store.AGAIN_S": 0.1,

@@ -19,7 +19,7 @@ from producers.__main__ import app as producers_app
 from producers.history import Position, SavedCursor
 from producers.settings import StreamSettings
 from producers.source import Fatal, History
-from producers.start import Wish, begin
+from producers.start import Saved, Wish, begin
 from sandbox.__main__ import app as sandbox_app
 from sandbox.executor_settings import ExecutorSettings
 from schema.__main__ import app as schema_app
@@ -263,7 +263,8 @@ HISTORY = History(passphrase=Network.TESTNET.passphrase, elder=Ledger(1000), lat
 def test_every_cursor_problem_has_its_remedy(network: Network, saved: str | None, ledger: int, wish: Wish) -> None:
     """What the stream says when it stops stands in operations.md, word for word."""
     cursor = SavedCursor(network=saved or "", position=Position(cursor=Cursor("1"), ledger=Ledger(ledger)))
+    cursors = Saved(payments=cursor if saved else None, changes=None, follows_changes=True)
     with pytest.raises(Fatal) as stopped:
-        begin(history=HISTORY, network=network, saved=cursor if saved else None, stream_name="stream", wish=wish)
+        begin(history=HISTORY, network=network, saved=cursors, stream_name="stream", wish=wish)
     messages = [re.sub(r"\b[NM]\b", r"\\d+", span) for span in spans(OPERATIONS)]
     assert any(len(message) > 20 and re.match(message, str(stopped.value)) for message in messages), stopped.value

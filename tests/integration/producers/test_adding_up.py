@@ -3,7 +3,7 @@
 from producers.facts import Told, Verdict
 from producers.parts import Parts
 from producers.telling import Teller
-from producers.wallets import Touch
+from producers.wallet import Touch
 from sandbox.chain_operations import CrossOffer, Payment
 from sandbox.horizon_faults import Fault
 from schema.balance_event import BalanceEvent, SnapshotType

@@ -6,7 +6,7 @@ from producers import answers
 from producers.answers import Answer
 from producers.parts import Pace
 from producers.telling import Teller
-from producers.wallets import Touch
+from producers.wallet import Touch
 from schema.balance_event import SnapshotType
 from schema.stellar import Ledger
 from tests.integration.producers.scene import UNIT, Scene, until_true

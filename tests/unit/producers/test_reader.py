@@ -9,7 +9,7 @@ from producers import reader as reader_module
 from producers.metrics import Metrics
 from producers.reader import FAULTS_MAX, Reader, Sighting
 from producers.source import State, Unavailable
-from producers.wallets import Touch
+from producers.wallet import Touch
 from schema.balance_event import SnapshotType
 from schema.stellar import AccountId, Asset, Ledger, Malformed, Stroops
 from tests.people import account_id

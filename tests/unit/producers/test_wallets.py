@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from producers.source import State
-from producers.wallets import Touch, Wallets
+from producers.wallet import Touch
+from producers.wallets import Wallets
 from schema.balance_event import Movement, SnapshotType
 from schema.stellar import AccountId, Ledger, Stroops
 from tests.people import account_id
@@ -218,6 +219,6 @@ def test_an_address_that_is_none_is_left_out() -> None:
 def test_with_a_gap_everyone_is_read() -> None:
     """After a gap every wallet is due, and the cursor waits for all of them."""
     found = wallets((ALICE, 900), (BOB, None))
-    found.touch_all()
+    found.miss_all()
     assert set(due(found)) == {ALICE, BOB}
     assert found.oldest_drain() == 0

@@ -1,0 +1,264 @@
+"""Following what changed without a payment: offers crossed, claims, clawbacks, pools, authorizations.
+
+Effects only touch wallets: their states are read, and payments up to the version are drained, as for a payment. Most
+effects belong to payments; those are left out where the payment was there first (`Wallets.change`).
+
+A task of its own reads the pages, one at a time and within its own share of the requests, while the stream's cycles go
+on: a busy network's effects hold up no payment. What it touched is read when there is no payment to be told of. Its
+cursor is the stream's second one, saved by the same rule: never beyond a touched wallet that is not told yet.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Final
+
+import structlog
+
+from producers import effects, payments
+from producers.budget import Budget
+from producers.history import DeadLetter, Position, SavedCursor, Trail, as_bytes, dead_letter
+from producers.metrics import Metrics
+from producers.parts import Pace, Parts
+from producers.source import Fatal, History, Page, Source, Unavailable
+from producers.start import begin_changes
+from producers.waking import AGAIN_S, WAIT_S_MIN, now_s, pause
+from producers.wallets import CHANGED_AT_ONCE, Wallets
+from schema.stellar import Asset, Ledger, Malformed, Network
+
+log = structlog.get_logger(__name__)
+
+CHANGES_ORIGIN: Final = "horizon:effects"  # where a dead letter comes from, in the column for topics
+SHARE: Final = 4  # of the requests an hour the pages may take one in so many, and the reads of what they touched too
+BURST_REQUESTS: Final = 20
+IDLE_DRAINS: Final = 3  # after so many of the stream's idle drains changes are looked for by themselves
+BEHIND_S_MAX: Final = 30.0  # five ledgers
+SAY_AGAIN_S: Final = 600.0
+REMEDY: Final = (
+    "raise HORIZON_REQUESTS_PER_HOUR, use a Horizon or Stellar RPC of your own, or set STREAM_CHANGES=false and let "
+    "`python -m producers poll` find what is no payment; payments are not affected"
+)
+
+
+class Changes:
+    """The stream's second reading: its position, and what it touched."""
+
+    def __init__(  # noqa: PLR0913 - what reading takes
+        self,
+        source: Source,
+        wallets: Wallets,
+        *,
+        network: Network,
+        asset: Asset,
+        position: Position,
+        metrics: Metrics,
+        clock: Callable[[], datetime],
+        wake: asyncio.Event,
+        requests_per_hour: int,
+        wait_s_max: float,
+    ) -> None:
+        self.position = position
+        self.refused: list[DeadLetter] = []  # to be stored before any cursor behind them
+        self._source = source
+        self._wallets = wallets
+        self._network = network
+        self._asset = asset
+        self._metrics = metrics
+        self._clock = clock
+        self._wake = wake
+        self._pages, self._reads = _share(requests_per_hour), _share(requests_per_hour)
+        self._wait_s_max = wait_s_max
+        self._newest: effects.Place = (0, 0)
+        self._trail = Trail(position)
+        self._may_begin = asyncio.Event()
+        self._behind_since_s: float | None = now_s()
+        self._said_at_s: float | None = None
+        self._trouble = ""
+        self._restarts = 0
+        wallets.saw(position.ledger)
+
+    def wallets_are_known(self) -> None:
+        """What is read before that would touch nobody."""
+        self._may_begin.set()
+
+    async def follow(self) -> None:
+        """Read page after page, for ever; wait where the source has no more."""
+        await self._may_begin.wait()
+        again_s = AGAIN_S
+        while True:
+            try:
+                page = await self._next_page()
+                if page is None or page.full:
+                    continue
+                self._is_level()
+                is_calm = await self._wait()
+                again_s = AGAIN_S if is_calm or page.records else await pause(again_s)
+            except (Unavailable, Fatal) as error:
+                self._trouble = str(error)
+                self._is_behind()
+                again_s = await pause(again_s)
+
+    async def _next_page(self) -> Page | None:
+        """Read and taken; None where it is of a place that was given up meanwhile."""
+        restarts = self._restarts
+        await self._pages.admit()
+        page = await self._source.changes(self.position.cursor)
+        if restarts != self._restarts:
+            return None
+        self._take(page)
+        return page
+
+    async def affordable_reads(self) -> int:
+        """How many wallets that only changed may be read now; they are taken as read."""
+        return await self._reads.afford(min(self._wallets.changed, CHANGED_AT_ONCE))
+
+    def told_up_to(self, open_drain: int | None) -> Position | None:
+        """As `Reading.told_up_to`."""
+        return self._trail.before(self._wallets.drain + 1 if open_drain is None else open_drain)
+
+    def check(self, history: History) -> None:
+        """Where the place is no longer in the history, or far behind: go on at the tip, and have every wallet read."""
+        position, missed = begin_changes(
+            history, self._network, SavedCursor(network=self._network, position=self.position)
+        )
+        if missed:
+            log.warning("changes begin at the newest ledger, and every wallet is read", why=missed, remedy=REMEDY)
+            self._restarts += 1
+            self._wallets.drain += 1
+            self._wallets.saw(position.ledger)
+            self._wallets.miss_all()
+            self._move_to(position)
+
+    def overdue(self) -> Mapping[str, str]:
+        """For the readiness page: that it has been behind for too long, and what to do."""
+        if self._behind_since_s is None or (since_s := now_s() - self._behind_since_s) <= BEHIND_S_MAX:
+            return {}
+        trouble = f" ({self._trouble})" if self._trouble else ""
+        return {"changes": f"{self._ledgers_behind()} ledgers behind for {since_s:.0f} s{trouble}: {REMEDY}"}
+
+    def _take(self, page: Page) -> None:
+        last = _last_in_order(page)
+        before, seen_at = self._newest, self._clock()
+        self._wallets.drain += 1
+        touched = sum(self._take_record(record, seen_at) for record in page.records)
+        self._metrics.changes.inc(len(page.records))
+        self._metrics.changes_touched.inc(touched)
+        if page.full and self._newest == before:
+            raise Unavailable("/effects: a full page with nothing new: the cursor has no effect")
+        complete = max(self.position.ledger, Ledger(last - 1) if page.full else last)
+        self._move_to(Position(cursor=page.cursor or self.position.cursor, ledger=complete))
+        if page.full:
+            self._is_behind()
+        if touched or self.refused:
+            self._wake.set()
+
+    def _take_record(self, record: object, seen_at: datetime) -> int:
+        """How many wallets have to be read for it."""
+        try:
+            place, ledger = effects.place_of(record)
+            if place <= self._newest:
+                return 0  # the same page again, or a record twice
+            self._newest = place
+            self._wallets.saw(ledger)
+            account_ids = effects.touched(record, self._asset)
+            if not any(account_id in self._wallets for account_id in account_ids):
+                return 0
+            closed_at = payments.closed_at(record)
+            return self._wallets.change(account_ids, ledger, closed_at=closed_at, seen_at=seen_at)
+        except Malformed as malformed:
+            return self._refuse(record, malformed, seen_at)
+
+    def _refuse(self, record: object, malformed: Malformed, seen_at: datetime) -> int:
+        try:
+            (operation_id, _), ledger = effects.place_of(record)
+        except Malformed:
+            operation_id, ledger = 0, self._wallets.newest
+        token = record.get("paging_token") if isinstance(record, dict) else None
+        letter = dead_letter(
+            CHANGES_ORIGIN,
+            network=self._network,
+            key=str(token),
+            offset=operation_id,
+            value=as_bytes(record),
+            fault=malformed,
+        )
+        self.refused.append(letter)
+        self._metrics.refused.inc()
+        log.warning("change refused", cursor=letter.key.decode(), reason=letter.reason, detail=letter.detail)
+        return self._wallets.change(payments.accounts_named(record), ledger, closed_at=seen_at, seen_at=seen_at)
+
+    def _move_to(self, position: Position) -> None:
+        self.position = position
+        self._trail.note(self._wallets.drain, position)
+        self._metrics.changes_ledger.set(position.ledger)
+
+    async def _wait(self) -> bool:
+        """Until there is more, or it is time to look whether there is. False: it did not wait, and there was no more
+        the last time, so there is no hurry.
+        """
+        await self._pages.admit()
+        began_s = now_s()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._wait_s_max):
+                await self._source.change_after(self.position.cursor)
+        return now_s() - began_s >= min(WAIT_S_MIN, self._wait_s_max)
+
+    def _is_level(self) -> None:
+        if self._said_at_s is not None:
+            log.info("changes are read to their end again", ledger=self.position.ledger)
+        self._behind_since_s = self._said_at_s = None
+        self._trouble = ""
+        self._metrics.changes_behind.set(0)
+
+    def _is_behind(self) -> None:
+        at_s = now_s()
+        self._behind_since_s = self._behind_since_s or at_s
+        self._metrics.changes_behind.set(self._ledgers_behind())
+        is_said = self._said_at_s is not None and at_s - self._said_at_s < SAY_AGAIN_S
+        if not is_said and at_s - self._behind_since_s > BEHIND_S_MAX:
+            self._said_at_s = at_s
+            log.warning(
+                "changes are behind", ledgers=self._ledgers_behind(), ledger=self.position.ledger, remedy=REMEDY
+            )
+
+    def _ledgers_behind(self) -> int:
+        return max(0, self._wallets.newest - self.position.ledger)
+
+
+def changes_of(parts: Parts, pace: Pace, wallets: Wallets, *, position: Position, wake: asyncio.Event) -> Changes:
+    """A stream's changes."""
+    return Changes(
+        parts.source,
+        wallets,
+        network=parts.network,
+        asset=parts.asset,
+        position=position,
+        metrics=parts.metrics,
+        clock=parts.clock,
+        wake=wake,
+        requests_per_hour=pace.requests_per_hour,
+        wait_s_max=IDLE_DRAINS * pace.idle_drain_s,
+    )
+
+
+def _share(requests_per_hour: int) -> Budget:
+    if requests_per_hour == 0:
+        return Budget(0)
+    return Budget(max(1, requests_per_hour // SHARE), burst_requests=BURST_REQUESTS)
+
+
+def _last_in_order(page: Page) -> Ledger:
+    """The ledger of a page's last record. Unavailable when it is out of order: records seen are skipped by their place,
+    and one that came behind a later one would be passed over.
+    """
+    newest, last = (0, 0), Ledger(0)
+    for record in page.records:
+        try:
+            place, ledger = effects.place_of(record)
+        except Malformed:
+            continue  # refused when it is taken
+        if place < newest:
+            raise Unavailable(f"a page out of order: effect {place[0]}-{place[1]} comes behind {newest[0]}-{newest[1]}")
+        newest, last = place, ledger
+    return last
