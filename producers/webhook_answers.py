@@ -4,6 +4,7 @@ import json
 from enum import StrEnum
 from typing import Any, Final
 
+SERVER: Final = "webhooks"  # and not which version of what
 PROBLEM_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 5  # what is away is asked for again within a second; a sender need not be so quick
 
@@ -75,7 +76,7 @@ class Problem(Exception):
 
     def headers(self) -> dict[str, str]:
         """What belongs to the status."""
-        found = {}
+        found = {"Server": SERVER}
         if self.outcome is Outcome.UNAUTHORIZED:
             found["WWW-Authenticate"] = "Bearer"
         if self.outcome is Outcome.BAD_METHOD:

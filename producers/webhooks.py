@@ -23,7 +23,7 @@ from producers.settings import WebhookSettings
 from producers.source import Fatal, Unavailable
 from producers.start import check_network
 from producers.store import Away
-from producers.webhook_answers import Outcome, Problem, away
+from producers.webhook_answers import SERVER, Outcome, Problem, away
 from producers.webhook_door import Door, Manners, opened, response
 from producers.webhook_hints import Hint
 from producers.webhook_limits import Rates, client_address
@@ -113,7 +113,9 @@ class Webhooks:
             door.rest()
         self._metrics.requests.labels(Outcome.DONE.value).inc()
         self._metrics.seconds.observe(_now_s() - began_s)
-        return web.Response(body=orjson.dumps(found) + b"\n", content_type="application/json")
+        return web.Response(
+            body=orjson.dumps(found) + b"\n", content_type="application/json", headers={"Server": SERVER}
+        )
 
     async def _answer(self, request: web.BaseRequest, door: Door) -> dict[str, int]:
         settings = self._settings
