@@ -3,6 +3,7 @@ than its own cost allows. With a million wallets it takes seconds; what changes 
 """
 
 import asyncio
+import gc
 from typing import Final
 from uuid import UUID
 
@@ -17,6 +18,7 @@ log = structlog.get_logger(__name__)
 LOOK_S: Final = 0.2  # of one look: a payment waits so much longer while all rows are read
 REST_SHARE: Final = 50  # by itself it is done again after so many times of what it took: 2% of one core
 ASKED_REST_SHARE: Final = 3  # when it is asked for, as each statement of a bulk import does: 25%
+FREEZE_EVERY: Final = 20_000  # wallets that came: what is kept of each would be walked through by the collector
 _FIRST_ID: Final = UUID(int=0)
 
 
@@ -31,6 +33,7 @@ class WalletReload:
         self._is_asked = True
         self._next_id: UUID | None = None  # where the reading that is under way goes on
         self._began_s = self._ended_s = self._worked_s = 0.0
+        self._frozen = 0
 
     def ask(self) -> None:
         """Something changed that no notification names."""
@@ -54,6 +57,9 @@ class WalletReload:
         while self._next_id is not None and _now_s() - began_s < LOOK_S:
             rows, self._next_id = await self._store.wallets_from(self._next_id, self._network)
             self._wallets.see(rows, now_s=self._began_s)
+            if len(self._wallets) - self._frozen >= FREEZE_EVERY:
+                gc.freeze()
+                self._frozen = len(self._wallets)
         self._worked_s += _now_s() - began_s
         if self._next_id is None:
             self._end()
