@@ -127,30 +127,27 @@ def forged(random: Random, tracked: str) -> Case:
 
 def bodies(random: Random, tracked: str) -> Case:
     """Proven, and no hint, or one of strangers."""
-    body = random.choice(
-        [
-            lambda: orjson.dumps(_json(random, 4)),
-            lambda: random.randbytes(random.randrange(200)),
-            lambda: b"[" * random.choice([10, 2_000, 60_000]),
-            lambda: b'{"data":' * random.choice([3, 500, 7_000]) + b"1" + b"}" * 3,
-            lambda: b'{"account_id": ' + b"9" * random.choice([20, 400, 60_000]) + b"}",
-            lambda: b'{"account_id": "\\ud800", "account_id": "\xff"}',
-            lambda: orjson.dumps({"account_id": random.choice(STRANGERS)}),
-            lambda: orjson.dumps({"accounts": random.choices(STRANGERS, k=random.randrange(0, 120))}),
-            lambda: orjson.dumps(
-                {"table": "stellar_wallets", "record": _json(random, 2), "old_record": _json(random, 2)}
-            ),
-            lambda: orjson.dumps({"record": {"public_key": random.choice([None, 7, "G", random.choice(STRANGERS)])}}),
-            lambda: orjson.dumps(
-                {
-                    "id": random.choice(["0", "1", "-1", "9" * 19, "9" * 40, str(10**18)]),
-                    "transaction_hash": "a",
-                    "to": tracked,
-                }
-            ),
-            lambda: b"",
-        ]
-    )()
+    makes: list[Callable[[], bytes]] = [
+        lambda: orjson.dumps(_json(random, 4)),
+        lambda: random.randbytes(random.randrange(200)),
+        lambda: b"[" * random.choice([10, 2_000, 60_000]),
+        lambda: b'{"data":' * random.choice([3, 500, 7_000]) + b"1" + b"}" * 3,
+        lambda: b'{"account_id": ' + b"9" * random.choice([20, 400, 60_000]) + b"}",
+        lambda: b'{"account_id": "\\ud800", "account_id": "\xff"}',
+        lambda: orjson.dumps({"account_id": random.choice(STRANGERS)}),
+        lambda: orjson.dumps({"accounts": random.choices(STRANGERS, k=random.randrange(0, 120))}),
+        lambda: orjson.dumps({"table": "stellar_wallets", "record": _json(random, 2), "old_record": _json(random, 2)}),
+        lambda: orjson.dumps({"record": {"public_key": random.choice([None, 7, "G", random.choice(STRANGERS)])}}),
+        lambda: orjson.dumps(
+            {
+                "id": random.choice(["0", "1", "-1", "9" * 19, "9" * 40, str(10**18)]),
+                "transaction_hash": "a",
+                "to": tracked,
+            }
+        ),
+        lambda: b"",
+    ]
+    body = random.choice(makes)()
     if random.random() < 0.2:
         return Case(
             kind="bodies", proven=True, content=request(body, CONTENT_TYPE | {"authorization": f"Bearer {SHARED}"})
@@ -195,24 +192,23 @@ def first_lines(random: Random, tracked: str) -> bytes:
 def header_lines(random: Random, tracked: str) -> bytes:
     body = naming(tracked)
     head, _, _ = request(body, signed(body, secret=STRANGE_SECRET)).partition(b"\r\n\r\n")
-    strange = random.choice(
-        [
-            lambda: [b"content-length: %d" % random.choice([0, 1, len(body), 10**6, 10**30])],
-            lambda: [b"content-length: " + random.choice([b"-1", b"+5", b"0x10", b"5, 5", b"5 5", b"", b"\xb2"])],
-            lambda: [b"transfer-encoding: " + random.choice(ENCODINGS)],
-            lambda: [b"x-%d: y" % number for number in range(random.choice([10, 70, 200, 2_000]))],
-            lambda: [b"x: " + b"y" * random.choice([100, 8_191, 70_000])],
-            lambda: [random.choice(BAD_LINES)],
-            lambda: [b"host: a", b"host: b"],
-            lambda: [b"expect: " + random.choice([b"100-continue", b"200-ok", b"x" * 300])],
-            lambda: [b"connection: " + random.choice([b"close", b"upgrade, keep-alive", b"Upgrade", b"x" * 4_000])],
-            lambda: [b"connection: Upgrade", b"upgrade: " + random.choice([b"websocket", b"h2c", b"x"]), b"x: y"],
-            lambda: [b"content-type: " + random.choice([b"text/plain", b"a/b;charset=\xff", b";;;", b"a" * 5_000])],
-            lambda: [b"content-encoding: " + random.choice([b"gzip", b"deflate", b"br", b"identity", b"x" * 99])],
-            lambda: [b"x-forwarded-for: " + random.choice([b"1.2.3.4", b"," * 4_000, b"::1", b"\xff"])],
-            lambda: [b"cookie: " + random.randbytes(30).replace(b"\n", b"")],
-        ]
-    )()  # fmt: skip
+    makes: list[Callable[[], list[bytes]]] = [
+        lambda: [b"content-length: %d" % random.choice([0, 1, len(body), 10**6, 10**30])],
+        lambda: [b"content-length: " + random.choice([b"-1", b"+5", b"0x10", b"5, 5", b"5 5", b"", b"\xb2"])],
+        lambda: [b"transfer-encoding: " + random.choice(ENCODINGS)],
+        lambda: [b"x-%d: y" % number for number in range(random.choice([10, 70, 200, 2_000]))],
+        lambda: [b"x: " + b"y" * random.choice([100, 8_191, 70_000])],
+        lambda: [random.choice(BAD_LINES)],
+        lambda: [b"host: a", b"host: b"],
+        lambda: [b"expect: " + random.choice([b"100-continue", b"200-ok", b"x" * 300])],
+        lambda: [b"connection: " + random.choice([b"close", b"upgrade, keep-alive", b"Upgrade", b"x" * 4_000])],
+        lambda: [b"connection: Upgrade", b"upgrade: " + random.choice([b"websocket", b"h2c", b"x"]), b"x: y"],
+        lambda: [b"content-type: " + random.choice([b"text/plain", b"a/b;charset=\xff", b";;;", b"a" * 5_000])],
+        lambda: [b"content-encoding: " + random.choice([b"gzip", b"deflate", b"br", b"identity", b"x" * 99])],
+        lambda: [b"x-forwarded-for: " + random.choice([b"1.2.3.4", b"," * 4_000, b"::1", b"\xff"])],
+        lambda: [b"cookie: " + random.randbytes(30).replace(b"\n", b"")],
+    ]
+    strange = random.choice(makes)()
     lines = head.split(b"\r\n")
     for line in strange:
         lines.insert(random.randrange(1, len(lines) + 1), line)

@@ -12,16 +12,23 @@ import pytest
 import yaml
 from pydantic_settings import BaseSettings
 
+from consumer.settings import ConsumerSettings
+from producers.settings import StreamSettings, WebhookSettings
 from schema.service import settings as shared
+from tests.webhook_senders import SECRET
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
 DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
-SETTINGS_MODULES = {"producers": "producers.settings", "consumer": "consumer.settings"}
+SETTINGS: dict[str, type[BaseSettings]] = {
+    "producers": StreamSettings,
+    "webhooks": WebhookSettings,
+    "consumer": ConsumerSettings,
+}
 VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::(?P<kind>[-?])(?P<rest>[^}]*))?\}")
-WITHOUT_DEFAULT = {"POSTGRES_PASSWORD": "s3cret"}
+SET = {"POSTGRES_PASSWORD": "s3cret", "WEBHOOK_SECRETS": SECRET}  # what compose has no default for
 
 
 def instructions(keyword: str) -> list[str]:
@@ -35,15 +42,9 @@ def classes(module: Any) -> list[type[BaseSettings]]:
     return [each for each in found if each.__module__ == module.__name__]
 
 
-def settings_of(service: str) -> list[type[BaseSettings]]:
-    """The settings of a service's process: its own module's classes that nothing else there refines."""
-    own = classes(importlib.import_module(SETTINGS_MODULES[service]))
-    return [each for each in own if not any(other is not each and issubclass(other, each) for other in own)]
-
-
 def known_variables() -> set[str]:
     """Every variable that any of our settings reads."""
-    modules = [shared, *(importlib.import_module(name) for name in SETTINGS_MODULES.values())]
+    modules = [shared, *{importlib.import_module(each.__module__) for each in SETTINGS.values()}]
     return {field.upper() for module in modules for each in classes(module) for field in each.model_fields}
 
 
@@ -51,7 +52,7 @@ def resolved(text: str) -> str:
     """The value with compose's defaults put in, as for someone who set only what must be set."""
 
     def value(match: re.Match[str]) -> str:
-        return match["rest"] if match["kind"] == "-" else WITHOUT_DEFAULT[match["name"]]
+        return SET.get(match["name"]) or (match["rest"] if match["kind"] == "-" else SET[match["name"]])
 
     return VARIABLE.sub(value, text)
 
@@ -62,9 +63,9 @@ def test_compose_names_only_variables_that_we_read(service: str) -> None:
     assert set(OURS[service]["environment"]) - known_variables() == set()
 
 
-@pytest.mark.parametrize("service", SETTINGS_MODULES)
+@pytest.mark.parametrize("service", SETTINGS)
 def test_compose_starts_each_process_with_its_defaults(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With nothing but the password set, the process accepts the environment that compose and the image give it."""
+    """With no more set than must be, the process accepts the environment that compose and the image give it."""
     for name in known_variables():
         monkeypatch.delenv(name, raising=False)
     for assignment in instructions("ENV"):
@@ -72,10 +73,19 @@ def test_compose_starts_each_process_with_its_defaults(service: str, monkeypatch
             monkeypatch.setenv(*pair.split("=", 1))
     for name, value in OURS[service]["environment"].items():
         monkeypatch.setenv(name, resolved(str(value)))
-    for each in settings_of(service):
-        accepted = each()
-        assert getattr(accepted, "http_port", None) == 8080
-        assert getattr(accepted, "kafka_bootstrap_servers", None) == "kafka:9092"
+    accepted = SETTINGS[service]()
+    assert getattr(accepted, "http_port", None) == 8080
+    assert getattr(accepted, "kafka_bootstrap_servers", None) == "kafka:9092"
+
+
+def test_the_public_door_is_another_port_than_health() -> None:
+    """Only the door is published, to this machine's proxy; health and metrics stay inside. It starts by choice."""
+    service = OURS["webhooks"]
+    port = service["environment"]["WEBHOOK_PORT"]
+    assert service["ports"] == [f"127.0.0.1:{port}:{port}"]
+    assert str(port) not in instructions("EXPOSE")
+    assert service["profiles"] == ["webhooks"]
+    assert all("ports" not in other for name, other in OURS.items() if name != "webhooks")
 
 
 def test_nothing_moves_money_unless_said() -> None:

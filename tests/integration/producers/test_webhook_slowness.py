@@ -83,6 +83,7 @@ async def test_a_sender_that_reads_no_answers_is_cut(scene: Scene) -> None:
     """Thousands of requests in a row and not one answer taken: the connection ends, and its memory with it."""
     async with door(scene, webhook_rest_s=0.5, webhook_requests_per_address_per_s=100_000) as opened:
         _reader, writer = await asyncio.open_connection("127.0.0.1", opened.port, limit=1)
+        assert isinstance(writer.transport, asyncio.Transport)
         writer.transport.pause_reading()
         one = request(b"", {}, method="GET")
         writer.write(one * 100_000)
