@@ -26,7 +26,7 @@ from schema.stellar import AccountId, Cursor, Ledger, Network, Stroops
 log = structlog.get_logger(__name__)
 
 CONNECTIONS_MAX: Final = 4
-WALLETS_AT_ONCE: Final = 5_000  # some 20 ms in which the loop does nothing else
+WALLETS_AT_ONCE: Final = 2_500  # some 10 ms in which the loop does nothing else, 20 when they are new
 REQUESTS_AT_ONCE: Final = 1_000
 ALIVE_S: Final = 5.0  # how often the listening connection proves that it lives
 AGAIN_S: Final = 0.5
