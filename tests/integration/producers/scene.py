@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
+import aiohttp
 import asyncpg
 from aiokafka import AIOKafkaConsumer
 
@@ -18,6 +19,7 @@ from producers.horizon_http import open_session
 from producers.metrics import Metrics
 from producers.parts import Pace, Parts
 from producers.publisher import Publisher
+from producers.rpc import Rpc
 from producers.start import Wish
 from producers.store import Store
 from producers.stream import Stream
@@ -134,8 +136,10 @@ class Scene:
         return found
 
     @asynccontextmanager
-    async def parts(self, *, kafka: KafkaSettings | None = None, silence_s_max: float = 70.0) -> AsyncIterator[Parts]:
-        """What a stream is put together from, with this world behind it."""
+    async def parts(
+        self, *, kafka: KafkaSettings | None = None, silence_s_max: float = 70.0, rpc: bool = False
+    ) -> AsyncIterator[Parts]:
+        """What a stream is put together from, with this world behind it; by its Stellar RPC instead of its Horizon."""
         readiness = Readiness()
         async with open_session() as session:
             store = await Store.open(self.database_url)
@@ -146,13 +150,7 @@ class Scene:
                 yield Parts(
                     network=Network.TESTNET,
                     asset=self.people.asset,
-                    source=Source(
-                        session,
-                        self.url or self.horizon.url,
-                        budget=Budget(0),
-                        readiness=readiness,
-                        silence_s_max=silence_s_max,
-                    ),
+                    source=self._rpc(session, readiness) if rpc else self._horizon(session, readiness, silence_s_max),
                     store=store,
                     publisher=publisher,
                     readiness=readiness,
@@ -163,12 +161,38 @@ class Scene:
                 await publisher.close()
                 await store.close()
 
+    def _horizon(self, session: aiohttp.ClientSession, readiness: Readiness, silence_s_max: float) -> Source:
+        return Source(
+            session,
+            self.url or self.horizon.url,
+            budget=Budget(0),
+            readiness=readiness,
+            silence_s_max=silence_s_max,
+        )
+
+    def _rpc(self, session: aiohttp.ClientSession, readiness: Readiness) -> Rpc:
+        return Rpc(
+            session,
+            f"{self.url or self.horizon.url}/rpc",
+            network=Network.TESTNET,
+            asset=self.people.asset,
+            budget=Budget(0),
+            readiness=readiness,
+            poll_s=0.05,
+        )
+
     @asynccontextmanager
     async def stream(
-        self, name: str = "stream", *, wish: Wish | None = None, pace: Pace = PACE, silence_s_max: float = 70.0
+        self,
+        name: str = "stream",
+        *,
+        wish: Wish | None = None,
+        pace: Pace = PACE,
+        silence_s_max: float = 70.0,
+        rpc: bool = False,
     ) -> AsyncIterator[Running]:
         """A stream for the length of the block; its failure is the block's."""
-        async with self.parts(silence_s_max=silence_s_max) as parts:
+        async with self.parts(silence_s_max=silence_s_max, rpc=rpc) as parts:
             task = asyncio.create_task(Stream(name, parts, pace).run(wish or Wish()))
             running = Running(task=task, parts=parts)
             try:
