@@ -10,6 +10,7 @@ from pydantic_core import PydanticUndefined
 from consumer.settings import ConsumerSettings, PolicySettings
 from producers.settings import (
     IpNetworks,
+    PollSettings,
     ProducerSettings,
     SharedSecrets,
     SigningSecrets,
@@ -44,6 +45,7 @@ settings of its own ([executor.md](executor.md)).
 | `python -m consumer release` | database, network |
 | `python -m producers stream` | database, network, service, Kafka, chain, producers, stream |
 | `python -m producers read` | database, network, service, Kafka, chain, producers |
+| `python -m producers poll` | database, network, service, Kafka, chain, producers, poll |
 | `python -m producers webhooks` | database, network, service, Kafka, chain, producers, webhooks |
 | `python -m schema migrate`, `python -m schema status` | `DATABASE_URL`, or `--database-url` |
 | `python -m schema topics` | Kafka |
@@ -71,6 +73,7 @@ SECTIONS: Final[tuple[tuple[str, type[Settings]], ...]] = (
     ("Consumer", ConsumerSettings),
     ("Producers", ProducerSettings),
     ("Stream", StreamSettings),
+    ("Poll", PollSettings),
     ("Webhooks", WebhookSettings),
 )
 _KINDS: Final[tuple[tuple[Any, str], ...]] = (

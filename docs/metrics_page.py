@@ -8,6 +8,8 @@ from prometheus_client.metrics import MetricWrapperBase
 from consumer import metrics as of_consumer
 from consumer.outcome import Verdict
 from producers.metrics import Metrics
+from producers.poll_compare import Found
+from producers.poll_metrics import PollMetrics
 from producers.webhook_answers import Outcome
 from producers.webhook_metrics import WebhookMetrics
 from schema.balance_event import SnapshotType
@@ -25,6 +27,7 @@ LABELS: Final[Mapping[str, Iterable[str]]] = {
     "what": ("commands", "dead_letters"),
     "snapshot_type": SnapshotType,
     "outcome": Outcome,
+    "kind": Found,
     "cut": ("slow", "crowded"),
     "mark": ("seen", "read", "published"),
 }
@@ -35,13 +38,14 @@ def page() -> str:
     return (
         f"{BEGINNING}\n## `python -m consumer`\n\n{_table(vars(of_consumer))}"
         f"\n## `python -m producers stream`\n\n{_table(vars(Metrics()))}"
+        f"\n## `python -m producers poll`, besides\n\n{_table(vars(PollMetrics()))}"
         f"\n## `python -m producers webhooks`, besides\n\n{_table(vars(WebhookMetrics()))}"
     )
 
 
 def names() -> set[str]:
     """Every metric, as Prometheus calls it."""
-    lists = (vars(of_consumer), vars(Metrics()), vars(WebhookMetrics()))
+    lists = (vars(of_consumer), vars(Metrics()), vars(PollMetrics()), vars(WebhookMetrics()))
     return {_name(each) for members in lists for each in _metrics(members)}
 
 

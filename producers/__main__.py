@@ -14,17 +14,19 @@ import orjson
 import structlog
 import typer
 
-from producers import wallet_admin
+from producers import backfill_progress, wallet_admin
 from producers.backfill import Order
 from producers.backfill_command import Ending
 from producers.backfill_command import backfill as run_backfill
 from producers.backfill_progress import is_watched
 from producers.opening import opened, served
 from producers.parts import Pace
+from producers.poll import Poll, PollPace
+from producers.poll_store import PollStore
 from producers.read_now import read as read_wallets
 from producers.reconcile_command import Options
 from producers.reconcile_command import reconcile as run_reconcile
-from producers.settings import ProducerSettings, StreamSettings, WebhookSettings
+from producers.settings import PollSettings, ProducerSettings, StreamSettings, WebhookSettings
 from producers.source import Fatal, Unavailable
 from producers.start import Wish
 from producers.store import Away
@@ -120,6 +122,22 @@ def reconcile(
 
 
 @app.command()
+def poll(
+    *,
+    once: Annotated[bool, typer.Option(help="One round, then one line of JSON about it.")] = False,
+    patience: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="With --once: how long what it needs may be away.")
+    ] = 300.0,
+) -> None:
+    """Read every wallet on a schedule until SIGTERM, and tell what is newer than what is stored as type `poll`.
+
+    Exit code with --once: 0 when every wallet was read, 1 when some were left, 2 when a person must decide.
+    """
+    settings = read_environment(PollSettings)
+    sys.exit(_run(_without_facts_in_sight(settings) if once else settings, _poll(settings, once, patience)))
+
+
+@app.command()
 def webhooks() -> None:
     """Take in webhooks until SIGTERM: whose wallet a proven sender names is read, and told as type `webhook`."""
     settings = read_environment(WebhookSettings)
@@ -142,6 +160,26 @@ async def _read(settings: ProducerSettings, account_ids: list[AccountId]) -> Non
     async with opened(settings, name="read") as parts:
         for found in await read_wallets(account_ids, parts):
             typer.echo(orjson.dumps(found).decode())
+
+
+async def _poll(settings: PollSettings, once: bool, patience_s: float) -> int | None:  # noqa: FBT001 - as it was said
+    pace = PollPace(
+        interval_s=settings.poll_interval_s,
+        reads_at_once=settings.states_at_once,
+        requests_per_hour=settings.requests_per_hour,
+    )
+    async with contextlib.AsyncExitStack() as stack:
+        steps = stack.enter_context(backfill_progress.steps())
+        parts = await stack.enter_async_context((opened if once else served)(settings, name="poll"))
+        store = await PollStore.open(settings.database_url)
+        stack.push_async_callback(store.close)
+        poll_ = Poll(parts, store, pace, steps)
+        if not once:
+            await poll_.run()
+            return None
+        done = await poll_.once(patience_s=patience_s)
+        typer.echo(orjson.dumps(done).decode())
+        return 0 if done["whole"] else EXIT_FAILED
 
 
 async def _webhooks(settings: WebhookSettings) -> None:

@@ -73,6 +73,13 @@ class StreamSettings(ProducerSettings):
     """After so many seconds all wallets' rows are read again, in case a notification was lost."""
 
 
+class PollSettings(ProducerSettings):
+    """What the poller needs beyond what every producer needs."""
+
+    poll_interval_s: float = Field(300.0, ge=1, le=604_800)
+    """A round begins so many seconds after the one before began, or at once when that one took longer."""
+
+
 def _each(parse: Callable[[str], Any]) -> BeforeValidator:
     """Read each of the parts between commas."""
 

@@ -36,6 +36,13 @@ class Teller:
 
     async def read(self, wanted: Sequence[tuple[AccountId, Touch]], *, seconds: float) -> list[Sighting]:
         """The states of these wallets, each at least as new as its touch asks for; Unavailable when one is missing."""
+        sightings = await self.read_some(wanted, seconds=seconds)
+        if len(sightings) < len(wanted):
+            raise Unavailable(f"{len(wanted) - len(sightings)} of {len(wanted)} wallets could not be read")
+        return sightings
+
+    async def read_some(self, wanted: Sequence[tuple[AccountId, Touch]], *, seconds: float) -> list[Sighting]:
+        """The same, of as many as can be read in the time."""
         reader = Reader(
             self._parts.source,
             asset=self._parts.asset,
@@ -46,12 +53,9 @@ class Teller:
             faults_max=self._faults_max,
         )
         try:
-            sightings = await reader.read(wanted, seconds=seconds)
+            return await reader.read(wanted, seconds=seconds)
         finally:
             reader.close()
-        if len(sightings) < len(wanted):
-            raise Unavailable(f"{len(wanted) - len(sightings)} of {len(wanted)} wallets could not be read")
-        return sightings
 
     async def tell(self, sightings: Sequence[Sighting]) -> list[Told]:
         """What became of each sighting that has a state; facts are acked. Those without one are dead letters. The
