@@ -39,12 +39,12 @@ class Mix:
     withdrawal: int = 5  # the vault pays back
     spend: int = 4  # the owner spends, or tries to
     # What no payment shows, with an effect as the only trace:
-    crossed: int = 0  # the wallet's own offer is taken
-    claimed: int = 0  # the wallet fetches what somebody put aside for it
-    put_aside: int = 0  # the wallet puts something aside for somebody
-    clawback: int = 0  # the issuer takes something back
-    pool_deposit: int = 0
-    pool_withdraw: int = 0
+    crossed: int = 5  # the wallet's own offer is taken
+    claimed: int = 3  # the wallet fetches what somebody put aside for it
+    put_aside: int = 2  # the wallet puts something aside for somebody
+    clawback: int = 2  # the issuer takes something back
+    pool_deposit: int = 3
+    pool_withdraw: int = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,3 +48,10 @@ async def test_a_pause_holds_everyone() -> None:
     began = time.monotonic()
     await asyncio.gather(*(budget.admit() for _ in range(5)))
     assert time.monotonic() - began >= 0.28
+
+
+async def test_what_can_be_afforded_is_taken_and_not_waited_for() -> None:
+    """As many of the wanted requests as there are now, of a burst of one's own; without a limit all of them."""
+    budget = Budget(3600, burst_requests=5)
+    assert [await budget.afford(3), await budget.afford(3), await budget.afford(3)] == [3, 2, 0]
+    assert await Budget(0).afford(1_000) == 1_000

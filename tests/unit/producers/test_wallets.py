@@ -217,8 +217,57 @@ def test_an_address_that_is_none_is_left_out() -> None:
 
 
 def test_with_a_gap_everyone_is_read() -> None:
-    """After a gap every wallet is due, and the cursor waits for all of them."""
+    """After a gap every wallet is due, and the cursor waits for all of them; a first sight stays one."""
     found = wallets((ALICE, 900), (BOB, None))
     found.miss_all()
     assert set(due(found)) == {ALICE, BOB}
+    assert (due(found)[ALICE].first_sight, due(found)[BOB].first_sight) == (False, True)
     assert found.oldest_drain() == 0
+    found.settle(state(ALICE, 950, observed=1_000), due(found)[ALICE], told=False, now_s=0)
+    assert list(due(found)) == [BOB]
+    assert found.oldest_drain() is None
+
+
+def test_a_wallet_that_was_missed_is_read_no_older_than_that() -> None:
+    """A read that was under way before the gap was noticed does not count for it."""
+    found = wallets((ALICE, 900))
+    found.saw(Ledger(1_010))
+    found.miss_all()
+    found.settle(state(ALICE, 950, observed=1_009), due(found)[ALICE], told=False, now_s=0)
+    assert due(found)[ALICE].at_least == 1_010
+    found.forget([ALICE])
+    assert found.oldest_drain() is None
+
+
+def test_who_is_unread_comes_in_portions_and_in_turns() -> None:
+    """A cycle is given so many; the next one others, and then the first again: one that cannot be read stops nobody."""
+    names = [account_id(f"wallet {number}") for number in range(5)]
+    found = wallets(*[(name, 900) for name in names])
+    found.miss_all()
+    portions = [[each for each, _ in found.due(drained=True, unread_max=2)] for _ in range(3)]
+    assert portions == [names[:2], names[2:4], [names[4], names[0]]]
+    assert found.due(drained=False) == []  # only first sights claim nothing
+
+
+def test_a_census_leaves_nothing_behind_but_what_was_told() -> None:
+    """Of a million wallets that hold what is stored nothing needs to be remembered; a payment's movement does."""
+    found = wallets((ALICE, 900), (BOB, 900))
+    for account in (ALICE, BOB):
+        found.active(account).floor = Ledger(900)
+    pay(found, BOB, 1_001)
+    for account in (ALICE, BOB):
+        touch = found.unread_touch(BEGAN, first_sight=False)
+        found.settle(state(account, 900, observed=1_000), touch, told=False, now_s=0)
+    assert list(found._active) == [BOB]
+    assert due(found)[BOB].at_least == 1_001
+
+
+def test_a_request_asks_for_nothing_older_than_what_is_known() -> None:
+    """What a state or a change was seen in, a request's read has to have seen too: a replica that is behind does not
+    answer it.
+    """
+    found = wallets((ALICE, 900))
+    found.saw(Ledger(1_007))
+    found.saw(Ledger(1_003))
+    found.request(ALICE, uuid4(), SnapshotType.MANUAL)
+    assert due(found)[ALICE].at_least == 1_007
