@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 import structlog
 
-from producers.backfill_history import Step, Trails
+from producers.backfill_history import Histories, Step
 from producers.backfill_progress import Steps
 from producers.backfill_telling import TOLD_AT_ONCE, Telling
 from producers.parts import Parts
@@ -93,7 +93,7 @@ class Backfill:
         self.until = order.until or Ledger(0)
         self.records = self.refused = self.unread = 0
         self._parts, self._rows, self._steps, self._order = parts, rows, steps, order
-        self._trails: Trails | None = None
+        self._history: Histories | None = None
         self._is_read = False
 
     async def run(self) -> None:
@@ -110,13 +110,13 @@ class Backfill:
         """From which ledger on something is left to do; None: nothing."""
         firsts = [Ledger(first) for first in self.marks.first if first]
         if not self._is_read:
-            firsts.append(self._order.since if self._trails is None else Ledger(self._trails.complete + 1))
+            firsts.append(self._order.since if self._history is None else Ledger(self._history.complete + 1))
         return min(firsts) if firsts and not (self._order.is_dry and self._is_read) else None
 
     def summary(self) -> dict[str, Any]:
         """What was done, for a machine."""
         go_on_from = self.go_on_from()
-        complete = self._trails.complete if self._trails else Ledger(self._order.since - 1)
+        complete = self._history.complete if self._history else Ledger(self._order.since - 1)
         return {
             "done": go_on_from is None,
             "from_ledger": self._order.since,
@@ -163,29 +163,31 @@ class Backfill:
     async def _mark(self) -> None:
         """Read the ledgers, and mark whom they touched."""
         parts, since = self._parts, self._order.since
-        trails = self._trails = Trails(parts.source, network=parts.network, asset=parts.asset, after=Ledger(since - 1))
+        reading = self._history = Histories(
+            parts.source, network=parts.network, asset=parts.asset, after=Ledger(since - 1)
+        )
         self._steps.begin("reading ledgers", self.until - since + 1)
         patience = Patience(self._order.patience_s)
-        checked, checked_s = trails.complete, _now_s()
+        checked, checked_s = reading.complete, _now_s()
         quiet_ends_at = _now_s() + self._order.quiet_s
-        while trails.complete < self.until and _now_s() < quiet_ends_at:
-            before = trails.complete
+        while reading.complete < self.until and _now_s() < quiet_ends_at:
+            before = reading.complete
             try:
-                step = await trails.step()
+                step = await reading.step()
             except Unavailable as unavailable:
                 await patience.wait(unavailable)
                 quiet_ends_at = _now_s() + self._order.quiet_s
                 continue
             patience.restore()
             await self._take(step)
-            self._steps.at(min(trails.complete, self.until) - since + 1, marked=self.marks.marked)
-            if step.records or trails.complete > before:
+            self._steps.at(min(reading.complete, self.until) - since + 1, marked=self.marks.marked)
+            if step.records or reading.complete > before:
                 quiet_ends_at = _now_s() + self._order.quiet_s
             else:
                 await asyncio.sleep(QUIET_AGAIN_S)
             if _now_s() - checked_s >= CHECK_S:
                 await self._check_still_there(checked)
-                checked, checked_s = trails.complete, _now_s()
+                checked, checked_s = reading.complete, _now_s()
         await self._check_still_there(checked)
         self._is_read = True
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 import orjson
 import structlog
@@ -19,6 +20,8 @@ from producers.source import Unavailable
 from producers.store import Away
 
 log = structlog.get_logger(__name__)
+
+OPEN_S_MIN: Final = 10.0  # a connection takes a moment, however little patience there is
 
 
 @dataclass(slots=True)
@@ -61,13 +64,13 @@ async def opened_within(
 ) -> AsyncIterator[tuple[Parts, RowStore]]:
     """The parts of a command that does not wait for ever; Away when the database is not there in time."""
     async with AsyncExitStack() as stack:
+        within_s = max(patience_s, OPEN_S_MIN)
         try:
-            async with asyncio.timeout(patience_s):
+            async with asyncio.timeout(within_s):
                 parts = await stack.enter_async_context(opened(settings, name=name))
                 rows = await RowStore.open(settings.database_url)
         except TimeoutError:
-            raise Away(
-                f"the database did not answer for {patience_s:.0f} s: see that PostgreSQL does at DATABASE_URL"
-            ) from None
+            reason = f"the database did not answer for {within_s:.0f} s: see that PostgreSQL does at DATABASE_URL"
+            raise Away(reason) from None
         stack.push_async_callback(rows.close)
         yield parts, rows

@@ -5,22 +5,19 @@ records appear at once, or the ledger before that where the page is full. An emp
 from a replica that is behind. The one history that is further behind decides for both.
 """
 
-import json
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 import structlog
 
 from producers import effects, payments
+from producers.changes import CHANGES_ORIGIN
 from producers.effects import Place
-from producers.history import PAYMENTS_ORIGIN, DeadLetter, dead_letter
+from producers.history import PAYMENTS_ORIGIN, DeadLetter, as_bytes, dead_letter
 from producers.source import Page, Source, Unavailable
 from schema.stellar import AccountId, Asset, Cursor, Ledger, Malformed, Network, cursor_after_ledger
 
 log = structlog.get_logger(__name__)
-
-CHANGES_ORIGIN: Final = "horizon:effects"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +32,7 @@ class Step:
 
 
 @dataclass(slots=True, kw_only=True)
-class Trail:
+class Pages:
     """One of the two histories, and how far it was read. Every record up to `complete` was given out."""
 
     name: str
@@ -132,18 +129,18 @@ class Trail:
             network=self.network,
             key=str(token),
             offset=operation,
-            value=_bytes(record),
+            value=as_bytes(record),
             fault=malformed,
         )
 
 
-class Trails:
+class Histories:
     """Both histories, read side by side from behind a ledger on."""
 
     def __init__(self, source: Source, *, network: Network, asset: Asset, after: Ledger) -> None:
         cursor = cursor_after_ledger(after)
-        self._trails = [
-            Trail(
+        self._both = [
+            Pages(
                 name="payments",
                 origin=PAYMENTS_ORIGIN,
                 ask=source.payments,
@@ -156,8 +153,8 @@ class Trails:
             )
         ]
         if not source.payments_show_every_change:
-            self._trails.append(
-                Trail(
+            self._both.append(
+                Pages(
                     name="changes",
                     origin=CHANGES_ORIGIN,
                     ask=source.changes,
@@ -172,28 +169,20 @@ class Trails:
     @property
     def complete(self) -> Ledger:
         """Everything up to this ledger was given out."""
-        return min(trail.complete for trail in self._trails)
+        return min(pages.complete for pages in self._both)
 
     async def step(self) -> Step:
         """One page of whichever history is further behind. Where it shows nothing more, but the other does: the next
         ledger, whole.
         """
-        trail = min(self._trails, key=lambda trail: trail.complete)
-        step = await trail.step()
-        newest = max(trail.complete for trail in self._trails)
-        if step.records or step.more or trail.complete >= newest:
+        pages = min(self._both, key=lambda pages: pages.complete)
+        step = await pages.step()
+        newest = max(pages.complete for pages in self._both)
+        if step.records or step.more or pages.complete >= newest:
             return step
-        return await trail.step_ledger()
+        return await pages.step_ledger()
 
 
 def _place_of_payment(record: object) -> tuple[Place, Ledger]:
     operation_id, ledger = payments.operation_of(record)
     return (int(operation_id), 0), ledger
-
-
-def _bytes(record: object) -> bytes:
-    """As JSON. Python's own writer takes what orjson would not, NaN for one; neither takes any depth."""
-    try:
-        return json.dumps(record, separators=(",", ":")).encode()
-    except RecursionError:
-        return b"nested too deep to be written"

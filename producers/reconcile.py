@@ -19,8 +19,9 @@ from typing import Final, TypeVar
 
 import structlog
 
-from producers.backfill_history import Trails
+from producers.backfill_history import Histories
 from producers.backfill_progress import Steps
+from producers.history import REPLICA_LAG_LEDGERS
 from producers.parts import Parts
 from producers.reconcile_book import Book
 from producers.reconcile_differences import REPAIRABLE, Kind
@@ -67,7 +68,7 @@ class Comparison:
         self._latest = Ledger(1)
         self._common: Ledger | None = None
         self._meetings_left = 0
-        self._trails: Trails
+        self._history: Histories
 
     async def prove(self) -> None:
         """Read everything and compare. Unavailable or Away when one of the two stays away; Fatal: the wrong network."""
@@ -76,7 +77,7 @@ class Comparison:
         check_network(history, parts.network)
         self._latest = history.latest
         start = Ledger(max(history.elder, history.latest - START_BEHIND, 1))
-        self._trails = Trails(parts.source, network=parts.network, asset=parts.asset, after=start)
+        self._history = Histories(parts.source, network=parts.network, asset=parts.asset, after=start)
         self.book = await self._answered(lambda: self._load(start))
         await self._say_cost()
         await self._read(range(len(self.book)), at_least=Ledger(1))
@@ -89,7 +90,7 @@ class Comparison:
         for _ in range(self._pace.rounds_max):
             await self._meet()
             self.differing = await self._match(ends_at=ends_at)
-            early = [number for number in self.differing if self.book.verdict(number) is Kind.TOO_EARLY]
+            early = self._early()
             if not early:
                 break
             await self._read(early, at_least=Ledger(1))
@@ -164,12 +165,12 @@ class Comparison:
 
     async def _drain(self, target: Ledger) -> None:
         """Read the history up to this ledger; less when it shows nothing for a while."""
-        began = self._trails.complete
+        began = self._history.complete
         self._steps.begin("reading the history, ledgers", max(0, target - began))
         patience, quiet_ends_at = Patience(self._pace.patience_s), _now_s() + self._pace.quiet_s
-        while (complete := self._trails.complete) < target and _now_s() < quiet_ends_at:
+        while (complete := self._history.complete) < target and _now_s() < quiet_ends_at:
             try:
-                step = await self._trails.step()
+                step = await self._history.step()
             except Unavailable as unavailable:
                 await patience.wait(unavailable)
                 quiet_ends_at = max(quiet_ends_at, _now_s() + QUIET_AGAIN_S)
@@ -181,12 +182,12 @@ class Comparison:
                     self.book.knowledge.touch(number, ledger)
             if step.blind is not None:
                 self.book.knowledge.blind(step.blind)
-            if step.records or self._trails.complete > complete:
+            if step.records or self._history.complete > complete:
                 quiet_ends_at = _now_s() + self._pace.quiet_s
-                self._steps.at(self._trails.complete - began)
+                self._steps.at(self._history.complete - began)
             else:
                 await asyncio.sleep(QUIET_AGAIN_S)
-        self.book.knowledge.drain(self._trails.complete)
+        self.book.knowledge.drain(self._history.complete)
 
     # -- the database
 
@@ -232,6 +233,15 @@ class Comparison:
             fact = facts.get(book.accounts[number])
             if fact is not None:
                 book.recall(number, fact)
+
+    def _early(self) -> list[int]:
+        """Those whose rows are newer than the read, and not of a ledger that this chain cannot have yet."""
+        newest = self._latest + REPLICA_LAG_LEDGERS
+        return [
+            number
+            for number in self.differing
+            if self.book.verdict(number) is Kind.TOO_EARLY and (self.book.row(number).version or 0) <= newest
+        ]
 
     async def _answered(self, ask: Callable[[], Awaitable[T]]) -> T:
         """The answer, however often it takes within the patience."""

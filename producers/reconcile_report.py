@@ -157,7 +157,7 @@ class Report:
             return REMEDIES[kind]
         if self.repaired is None:
             return "`python -m producers reconcile --repair` publishes the facts"
-        return "see that a consumer runs, then run this again"
+        return "see that a consumer runs and that it made no dead letters of them, then run this again"
 
     def _what_was_repaired(self) -> str:
         assert self.repaired is not None

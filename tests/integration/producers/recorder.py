@@ -48,10 +48,12 @@ async def recording(scene: Scene, *, policy: Policy = POLICY) -> AsyncIterator[N
         yield
     finally:
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-        await consumer.stop()
-        await pool.close()
+        try:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        finally:
+            await consumer.stop()
+            await pool.close()
 
 
 async def compare(scene: Scene, *, pace: Pace = PACE, mend: bool = False) -> Report:
