@@ -12,6 +12,7 @@ TABLES: Final = (
     "stream_cursors",
     "read_requests",
     "dead_letters",
+    "webhook_ids",
 )
 
 # Policies and grants on stellar_wallets are people's own where the table was there first. Names of indexes are not

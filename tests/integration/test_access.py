@@ -16,6 +16,7 @@ SERVICE_TABLES = (
     "stream_cursors",
     "read_requests",
     "dead_letters",
+    "webhook_ids",
 )
 NOBODY_YET = UUID("5f0c2c0e-6a51-4d0c-8a52-0b6f6f7a1e33")  # a user without a wallet
 # Every column that decisions rest on, with a value it may have, as SQL.
@@ -113,6 +114,7 @@ async def test_the_service_writes_every_table(connection: asyncpg.Connection, ad
         await rows.insert(connection, "auto_deposit_policies", rows.policy(ada))
         await rows.insert(connection, "read_requests", {"wallet_id": ada.wallet_id, "snapshot_type": "manual"})
         await rows.insert(connection, "dead_letters", {"id": uuid4(), "reason": "malformed", "value": b"?"})
+        await rows.insert(connection, "webhook_ids", {"id": uuid4()})
         cursor = {"stream_name": "payments", "network": "testnet", "cursor": "225170000000000000", "ledger": 52_426_477}
         await rows.insert(connection, "stream_cursors", cursor)
         assert await connection.execute(STATE, ada.wallet_id) == "UPDATE 1"
