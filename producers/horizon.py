@@ -1,5 +1,6 @@
 """Horizon as a source: what is asked of it, and what its answers mean. How it is asked is in horizon_http.py."""
 
+import contextlib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final
@@ -35,6 +36,7 @@ class Horizon:
         self._http = HorizonHttp(session, url, budget=budget, readiness=readiness, silence_s_max=silence_s_max)
         self._holders = HorizonHolders(self._http, self.state)
         self._closed: dict[Ledger, datetime] = {}
+        self._passphrase = ""  # of the network that was asked first
 
     async def history(self) -> History:
         answer = await self._http.get("/")
@@ -42,15 +44,19 @@ class Horizon:
             history = horizon_wire.history(answer.body)
         except Malformed as malformed:
             raise Unavailable(f"{self._http.url} does not answer as a Horizon does: {malformed}") from malformed
-        self._http.newest = max(self._http.newest or history.latest, history.latest)
+        self._passphrase = self._passphrase or history.passphrase
+        if history.passphrase == self._passphrase:
+            self._http.newest = max(self._http.newest or history.latest, history.latest)
         return history
 
     async def payments(self, cursor: Cursor) -> Page:
         page = _page("/payments", await self._http.get("/payments", _next(cursor)))
-        for record in page.records:
-            ledger = self._remember_close(record)
-            if ledger is not None:
-                self._http.check_newest("/payments", ledger)
+        ledgers = [ledger for record in page.records if (ledger := self._remember_close(record)) is not None]
+        if ledgers:
+            if self._http.is_far_beyond(max(ledgers)):  # or we have not looked for very long
+                with contextlib.suppress(Unavailable):
+                    await self.history()
+            self._http.check_newest("/payments", max(ledgers))
         return page
 
     async def ledger_payments(self, ledger: Ledger, cursor: Cursor | None) -> Page | None:

@@ -141,13 +141,16 @@ class HorizonHttp:
             self._readiness.down("horizon", reason)  # until the pause is over, and somebody was let through
         raise Unavailable(reason)
 
+    def is_far_beyond(self, ledger: Ledger) -> bool:
+        """Whether this ledger cannot be of the network that was asked so far."""
+        return self.newest is not None and ledger > self.newest + LEDGERS_AHEAD_MAX
+
     def check_newest(self, path: str, ledger: Ledger) -> None:
-        """Unavailable when this ledger cannot be of the network that was asked so far."""
-        if self.newest is None:
-            return
-        if ledger > self.newest + LEDGERS_AHEAD_MAX:
+        """Unavailable when it cannot."""
+        if self.is_far_beyond(ledger):
             raise Unavailable(f"{path}: ledger {ledger}, and the newest was {self.newest}: another network's replica?")
-        self.newest = max(self.newest, ledger)
+        if self.newest is not None:
+            self.newest = max(self.newest, ledger)
 
     async def record_after(self, path: str, cursor: Cursor, *, part: str) -> bool:
         """Wait until there is a record of this history after the cursor; False when the stream ends before. `part` is

@@ -146,6 +146,22 @@ async def test_a_ledger_far_beyond_the_newest_is_another_networks() -> None:
                 await (horizon.payments(CURSOR) if answer is answers[0] else horizon.state(ALICE, ASSET))
 
 
+async def test_a_newest_ledger_of_long_ago_is_asked_for_again() -> None:
+    """A page of years later is believed once the network's own page says so; never when that is another network's."""
+    later = LEDGER + 5_000_000
+    page = Answer(text=http(page_body(payment(ledger=later))))
+    for passphrase, is_believed in ((Network.TESTNET.passphrase, True), (Network.MAINNET.passphrase, False)):
+        first = Answer(text=http(root_body(passphrase=Network.TESTNET.passphrase)))
+        now = Answer(text=http(root_body(passphrase=passphrase, latest=later)))
+        async with serving(first, page, now, page) as script, client(script.url) as (horizon, _):
+            await horizon.history()
+            if is_believed:
+                assert (await horizon.payments(CURSOR)).records
+                continue
+            with pytest.raises(Unavailable, match="another network"):
+                await horizon.payments(CURSOR)
+
+
 async def test_redirects_lead_to_the_answer_or_to_a_failure() -> None:
     """A redirect to where the answer is works; one to a page of words, or in a circle, is a failure."""
     words = Answer(text=http(b"<html>Sign in</html>"))
