@@ -13,7 +13,7 @@ from consumer.settings import ConsumerSettings, ReleaseSettings
 from consumer.store import NOT_MIGRATED
 from schema.service import logs
 from schema.service.database import TRANSIENT
-from schema.service.settings import read_environment
+from schema.service.settings import EXIT_BAD_ENVIRONMENT, read_environment
 from schema.stellar import AccountId, Malformed, parse_account_id
 
 EXIT_NOT_HELD: Final = 1
@@ -33,6 +33,30 @@ def consume(context: typer.Context) -> None:
             asyncio.run(service.run(settings))
     except Exception:  # noqa: BLE001 - the last place that can say it
         structlog.get_logger(__name__).exception("a bug: the consumer stops, restart it and report this")
+        sys.exit(1)
+
+
+@app.command()
+def api() -> None:
+    """Answer people over HTTP: have their wallet read, and say whether it would trigger a deposit, until a signal."""
+    from consumer import api_service  # what checks tokens takes a while to import, and nothing else needs it
+    from consumer.api_keys import Unread
+    from consumer.api_settings import ApiSettings
+    from consumer.api_tokens import BadKeys
+
+    settings = read_environment(ApiSettings)
+    logs.configure(level=settings.log_level, log_format=settings.log_format)
+    try:
+        with contextlib.suppress(asyncio.CancelledError):
+            asyncio.run(api_service.run(settings))
+    except (Unread, BadKeys) as error:
+        sys.stderr.write(f"AUTH_JWKS_FILE is no set of keys: {error}\n")
+        sys.exit(EXIT_BAD_ENVIRONMENT)
+    except OSError as error:
+        sys.stderr.write(f"API_HOST, API_PORT or HTTP_PORT cannot be opened: {error}\n")
+        sys.exit(EXIT_BAD_ENVIRONMENT)
+    except Exception:  # noqa: BLE001 - the last place that can say it
+        structlog.get_logger(__name__).exception("a bug: the api stops, restart it and report this")
         sys.exit(1)
 
 

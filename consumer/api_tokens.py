@@ -154,7 +154,7 @@ def _key(header: Mapping[str, Any], keys: Keys) -> tuple[jwt.PyJWK | str, str]:
         raise Refused("unknown_token", _UNKNOWN)
     if algorithm == _HS256 and keys.secret is not None:
         return keys.secret, _HS256
-    if not keys.public or algorithm not in _ALGORITHMS.values():
+    if algorithm not in _ALGORITHMS.values():
         raise Refused("unknown_token", _UNKNOWN)
     key = keys.public.get(kid)
     if key is None:

@@ -1,7 +1,6 @@
 """The consumer put together: the loop, the relay and the waits in one process, until a signal ends it."""
 
 import asyncio
-import signal
 from datetime import UTC, datetime
 from typing import Final
 
@@ -13,25 +12,23 @@ from consumer.loop import Loop
 from consumer.outbox import Outbox
 from consumer.records import Reader
 from consumer.settings import ConsumerSettings
-from consumer.store import NOT_MIGRATED, Store
+from consumer.starting import stop_on_signals, until_migrated
+from consumer.store import Store
 from consumer.waits import have_expired_read, wake_due_wallets
 from schema.service import health, kafka
-from schema.service.database import open_pool, retrying
-from schema.service.pausing import wait
+from schema.service.database import open_pool
 from schema.service.readiness import Readiness
 
 log = structlog.get_logger(__name__)
 
 CLIENT_ID: Final = "stellar-consumer"
-MIGRATED_CHECK_S: Final = 1.0
-STOP_TIMEOUT_S: Final = 15.0
 CONNECTIONS_MAX: Final = 5  # the loop, the relay, the two waits, and one to spare
 
 
 async def run(settings: ConsumerSettings) -> None:
     """Everything `python -m consumer` does. Returns after SIGTERM or SIGINT, with the batch in hand finished."""
     stopping = asyncio.Event()
-    _stop_on_signals(stopping)
+    stop_on_signals(stopping)
     readiness = Readiness()
     readiness.down("database", "not connected yet")
     page = await health.start(
@@ -39,7 +36,7 @@ async def run(settings: ConsumerSettings) -> None:
     )
     pool = await open_pool(settings.database_url, connections_max=CONNECTIONS_MAX, application_name=CLIENT_ID)
     store = Store(pool=pool, network=settings.stellar_network, asset=settings.asset, default_policy=settings.policy)
-    await _until_migrated(store, readiness, stopping)
+    await until_migrated(store.check_tables, readiness, stopping)
     outbox = Outbox(
         store=store,
         open_producer=lambda: kafka.producer(settings, client_id=CLIENT_ID),
@@ -85,31 +82,3 @@ async def run(settings: ConsumerSettings) -> None:
         pool.terminate()
         await page.cleanup()
         log.info("consumer has stopped")
-
-
-async def _until_migrated(store: Store, readiness: Readiness, stopping: asyncio.Event) -> None:
-    """Wait for tables that are not there yet, and say what makes them."""
-    while not stopping.is_set():
-        try:
-            async for attempt in retrying("look at the tables", readiness):
-                with attempt:
-                    await store.check_tables()
-        except NOT_MIGRATED as error:
-            readiness.down("database", f"not migrated ({error}): run `python -m schema migrate`")
-            await wait(stopping, seconds=MIGRATED_CHECK_S)
-        else:
-            readiness.up("database")
-            return
-
-
-def _stop_on_signals(stopping: asyncio.Event) -> None:
-    """A signal asks for the end; when a part still waits for a broker or database that is away, it is cut short."""
-    events, this = asyncio.get_running_loop(), asyncio.current_task()
-
-    def stop() -> None:
-        stopping.set()
-        if this is not None:
-            events.call_later(STOP_TIMEOUT_S, this.cancel)
-
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
-        events.add_signal_handler(signal_number, stop)

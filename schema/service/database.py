@@ -98,10 +98,12 @@ async def connected(pool: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]:
 
 
 @contextlib.asynccontextmanager
-async def transaction(pool: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]:
+async def transaction(
+    pool: asyncpg.Pool, *, isolation: str | None = None, readonly: bool = False
+) -> AsyncIterator[asyncpg.Connection]:
     """A connection inside a transaction."""
     async with connected(pool) as connection:
-        begun = connection.transaction()
+        begun = connection.transaction(isolation=isolation, readonly=readonly)
         await begun.start()
         try:
             yield connection

@@ -60,7 +60,7 @@ class Server:
         return {"open": len(self._gate.open), **self._gate.counts}
 
     async def close(self) -> None:
-        """Take no more, let what is being answered be answered, and cut the rest off."""
+        """Take no more, let what is being answered be answered, and cut the rest off. Again it does nothing."""
         self._listener.close()
         await self._runner.cleanup()
 

@@ -26,7 +26,7 @@ PACE: Final[Mapping[str, float]] = {
     "consumer.loop.RECONNECT_DELAY_S": 0.1,
     "consumer.loop.SILENT_AFTER_S": 0.3,
     "consumer.outbox.FAILED_RETRY_S": 0.1,
-    "consumer.service.MIGRATED_CHECK_S": 0.1,
+    "consumer.starting.MIGRATED_CHECK_S": 0.1,
     "consumer.waits.DUE_EVERY_S": 0.2,
     "consumer.waits.EXPIRED_EVERY_S": 0.3,
     "schema.service.database.AGAIN_S_MAX": 0.2,
