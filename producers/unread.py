@@ -24,7 +24,9 @@ class Unread:
         """Have all of these read. No cursor behind this drain is saved before they are."""
         if not self.missed:
             self._drain = drain
-        self.missed.update((each, at_least) for each in account_ids if each not in self.baselines)
+        if self.baselines:
+            account_ids = (each for each in account_ids if each not in self.baselines)
+        self.missed.update(dict.fromkeys(account_ids, at_least))
 
     def portion(self, wallets_max: int) -> Iterator[tuple[AccountId, Ledger, bool]]:
         """The next ones: the ledger that the read must have seen, and whether it is a first sight. They go to the end:
@@ -38,8 +40,8 @@ class Unread:
                 yield account_id, queue[account_id], queue is self.baselines
 
     def account_ids(self) -> list[AccountId]:
-        """All of them, by address."""
-        return sorted([*self.baselines, *self.missed])
+        """All of them."""
+        return [*self.baselines, *self.missed]
 
     def find(self, account_id: AccountId) -> tuple[Ledger, bool] | None:
         """The ledger that the read must have seen, and whether it is a first sight; None: it is not to be read."""
