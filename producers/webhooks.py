@@ -37,6 +37,7 @@ log = structlog.get_logger(__name__)
 ASK_EVERY_S: Final = 5.0  # the database; each look is one small query
 HISTORY_EVERY_S: Final = 30.0  # Horizon; each look is one request
 LEDGERS_AHEAD_MAX: Final = REPLICA_LAG_LEDGERS  # of our Horizon: who is so far ahead speaks of another network
+LEDGERS_SOON_MAX: Final = 1  # a read waits some six seconds, and a ledger takes as long
 AGAIN_S: Final = 1.0
 _REASONS: Final = {
     Unavailable: "the network's state could not be read or told",
@@ -174,8 +175,10 @@ class Webhooks:
         }
 
     async def _check_ledger(self, ledger: Ledger) -> None:
-        """A ledger that is soon to come is waited for; one far ahead never will."""
-        if ledger > self._latest + LEDGERS_AHEAD_MAX and _now_s() - self._latest_asked_s >= AGAIN_S:
+        """A ledger that is about to come is waited for; for one that takes longer the sender comes again; and one that
+        is far ahead is not of our network.
+        """
+        if ledger > self._latest + LEDGERS_SOON_MAX and _now_s() - self._latest_asked_s >= AGAIN_S:
             self._latest = (await self._parts.source.history()).latest
             self._latest_asked_s = _now_s()
         if ledger > self._latest + LEDGERS_AHEAD_MAX:
@@ -185,6 +188,8 @@ class Webhooks:
                 where="id",
                 expected=f"a record of {self._parts.network}",
             )
+        if ledger > self._latest + LEDGERS_SOON_MAX:  # other hints of the wallet share its read: it must not hang
+            raise Unavailable(f"ledger {ledger} was announced, and the newest is {self._latest}")
 
     def _check_rate(self, request: web.BaseRequest) -> None:
         forwarded = request.headers.getall("X-Forwarded-For", [])

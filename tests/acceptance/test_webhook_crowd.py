@@ -18,7 +18,7 @@ from tests.integration.producers.webhook_scene import told
 from tests.webhook_senders import naming
 
 SLOW = int(os.environ.get("WEBHOOK_SLOW", "1000"))
-ROUNDS = int(os.environ.get("WEBHOOK_SLOW_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("WEBHOOK_SLOW_ROUNDS", "3"))
 HINTS = 40  # of each half of a round
 TIMES = 2.0
 

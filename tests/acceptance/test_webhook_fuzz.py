@@ -16,7 +16,7 @@ from tests.integration.producers.webhook_scene import told
 from tests.webhook_fuzz import Fuzzing
 from tests.webhook_senders import naming
 
-REQUESTS = int(os.environ.get("WEBHOOK_FUZZ", "4000"))
+REQUESTS = int(os.environ.get("WEBHOOK_FUZZ", "3000"))
 SEED = int(os.environ.get("WEBHOOK_FUZZ_SEED", "1"))
 AT_ONCE = 64
 PORTION = 20_000  # between them a good sender is heard

@@ -86,7 +86,7 @@ async def test_a_sender_that_reads_no_answers_is_cut(scene: Scene) -> None:
         assert isinstance(writer.transport, asyncio.Transport)
         writer.transport.pause_reading()
         one = request(b"", {}, method="GET")
-        writer.write(one * 100_000)
+        writer.write(one * 40_000)
         await until_true(
             lambda: opened.count('producers_webhook_connections_cut_total{cut="slow"}') >= 1, what="it is cut"
         )

@@ -179,7 +179,9 @@ async def test_a_hint_during_a_read_needs_a_read_that_began_after_it(scene: Scen
 
 
 async def test_a_record_of_a_far_ledger_is_refused_and_of_the_next_waited_for(scene: Scene) -> None:
-    """Of another network's ledger: 422, at once. Of a ledger that is about to close: read when it is there."""
+    """Of another network's ledger: 422, at once. Of one that is minutes away: 503, at once. Of one that is about to
+    close: read when it is there.
+    """
     await told(scene, 0)
     latest = scene.chain.latest.sequence
 
@@ -191,6 +193,8 @@ async def test_a_record_of_a_far_ledger_is_refused_and_of_the_next_waited_for(sc
     async with door(scene) as opened:
         reply = await opened.sender().hint(record(latest + 1_000))
         assert (reply.status, reply.json["where"]) == (422, "id")
+        reply = await opened.sender().hint(record(latest + 50))
+        assert (reply.status, reply.headers["retry-after"]) == (503, "5")
         assert opened.reads() == 0
         waiting = asyncio.create_task(opened.sender().hint(record(latest + 1)))
         await asyncio.sleep(0.2)

@@ -1,7 +1,11 @@
 """Who may send: the one who holds a secret, and nobody else, whatever is sent."""
 
+import os
+import re
+import subprocess
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -152,6 +156,28 @@ def test_what_the_library_takes_we_take(text: str, webhook_id: str) -> None:
     claim.prove(body, SECRETS)
     with pytest.raises(WebhookVerificationError):
         Webhook(STRANGE_SECRET).verify(body, headers, json_parse=False)
+
+
+def test_the_pages_example_signs(tmp_path: Path) -> None:
+    """The lines for a shell in docs/webhooks.md, run as they stand with a curl that only writes down what it is given:
+    what they send is proved.
+    """
+    page = (Path(__file__).parents[3] / "docs" / "webhooks.md").read_text(encoding="utf-8")
+    [lines] = [block for block in re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL) if "curl" in block]
+    said = tmp_path / "said"
+    script = f"curl() {{ printf '%s\\0' \"$@\" > {said}; }}\n{lines}"
+    subprocess.run(["bash", "-euc", script], check=True, env={**os.environ, "WEBHOOK_SECRETS": SECRET})
+    words = said.read_bytes().decode().split("\0")
+    headers = dict(
+        word.lower().split(": ", 1) for word, before in zip(words[1:], words, strict=False) if before == "-H"
+    )
+    assert headers["content-type"] == "application/json"
+    [body] = [word for word, before in zip(words[1:], words, strict=False) if before == "--data-binary"]
+    exact = {
+        name: [word.split(": ", 1)[1]] for word in words for name in [word.split(": ", 1)[0]] if "webhook-" in name
+    }
+    now = datetime.fromtimestamp(time.time(), UTC)
+    webhook_signatures.claim(exact, secrets=SECRETS, now=now).prove(body.encode(), SECRETS)
 
 
 def test_a_shared_secret_proves_without_an_id() -> None:
