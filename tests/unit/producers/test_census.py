@@ -73,9 +73,8 @@ async def cycles(source: States, wallets: Wallets, *, skip: Collection[AccountId
     """What the stream's cycles are given until the census has ended; the sizes of the portions."""
     census = Census(source, wallets, asset=ASSET, clock=lambda: datetime(2026, 1, 31, tzinfo=UTC), wake=asyncio.Event())
     census.look()
-    assert census.is_at_work
     task = asyncio.create_task(census.run())
-    portions = []
+    portions: list[int] = []
     async with asyncio.timeout(30):
         while census.is_at_work:
             found = census.take()
