@@ -8,7 +8,7 @@ overlap; what cannot wait for the next one is served in between (`producers/poll
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import inf
 from typing import Any, Final
 
@@ -16,11 +16,12 @@ import structlog
 
 from producers.backfill_progress import Steps
 from producers.parts import Parts
-from producers.poll_compare import Found, TellingMemory
+from producers.poll_compare import TellingMemory
 from producers.poll_desk import Desk
 from producers.poll_gaps import Gaps
 from producers.poll_metrics import PollMetrics
-from producers.poll_round import Report, Round
+from producers.poll_report import Report
+from producers.poll_round import Round
 from producers.poll_store import PollStore
 from producers.source import Fatal, Unavailable
 from producers.start import check_network
@@ -88,7 +89,7 @@ class Poll:
         await self._desk.serve(at_once=True)
         report = await self._round(patience_s=patience_s)
         await self._gaps.decided(UNDERWAY_S)
-        return _summary(report, self._gaps.counts, seconds=now_s() - began_s)
+        return report.summary(self._gaps.counts, seconds=now_s() - began_s)
 
     async def _rounds(self) -> None:
         await self._parts.publisher.connect()
@@ -102,7 +103,7 @@ class Poll:
             self._metrics.rounds.inc()
             self._metrics.round_seconds.set(took_s)
             self._metrics.ended_at.set(time.time())
-            log.info("round ended", **_summary(report, self._gaps.counts, seconds=took_s))
+            log.info("round ended", **report.summary(self._gaps.counts, seconds=took_s))
             if took_s > self._pace.interval_s:
                 log.warning("a round took longer than POLL_INTERVAL_S", **self._too_long(took_s))
             self._expected_s = took_s
@@ -167,12 +168,6 @@ class Poll:
         if since_s <= max(OVERDUE_S_MIN, 3 * self._pace.interval_s, 2 * self._expected_s):
             return {}
         return {"rounds": f"none ended for {since_s:.0f} s"}
-
-
-def _summary(report: Report, counts: Mapping[Found, int], *, seconds: float) -> dict[str, Any]:
-    """What a round did, as JSON has it. What was found is counted since the start."""
-    found = {each.value: counts.get(each, 0) for each in Found}
-    return {**asdict(report), "found": found, "seconds": round(seconds, 1), "whole": report.is_whole}
 
 
 def _first(group: BaseExceptionGroup[Fatal]) -> Fatal:

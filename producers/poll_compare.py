@@ -59,14 +59,15 @@ class Recorded:
 class TellingMemory:
     """What was told lately and is not stored yet: it is not told in every round."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, told_max: int = TOLD_MAX) -> None:
+        self._told_max = told_max
         self._told: dict[AccountId, tuple[State, float]] = {}
 
     def note(self, state: State, now_s: float) -> None:
         """A fact of this state is acked."""
         self._told.pop(state.account_id, None)
         self._told[state.account_id] = state, now_s
-        while len(self._told) > TOLD_MAX:
+        while len(self._told) > self._told_max:
             del self._told[next(iter(self._told))]
 
     def compare(self, state: State, stored: Stored, now_s: float) -> Compared:

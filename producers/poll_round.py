@@ -20,6 +20,7 @@ from producers.parts import Parts
 from producers.poll_compare import Compared, TellingMemory, find
 from producers.poll_gaps import Gaps
 from producers.poll_metrics import PollMetrics
+from producers.poll_report import NAMED_MAX, Report
 from producers.poll_store import PollStore
 from producers.reader import Sighting
 from producers.reconcile_patience import Patience
@@ -35,36 +36,10 @@ log = structlog.get_logger(__name__)
 PORTION_WALLETS: Final = 10_000
 TELL_AT_ONCE: Final = 200
 TELL_AFTER_S: Final = 2.0  # what was found does not wait for the rest of the portion, whose reading may take an hour
-FAILURES_MAX: Final = 3  # readings in a row that brought nothing while the source answered otherwise
+FAILURES_MAX: Final = 3  # readings in a row that brought nothing
 READ_WITHIN_S: Final = 60.0
 TRIES_MAX: Final = 3
-NAMED_MAX: Final = 20
 T = TypeVar("T")
-
-
-@dataclass(slots=True, kw_only=True)
-class Report:
-    """What a round did."""
-
-    wallets: int = 0
-    read: int = 0
-    unchanged: int = 0
-    waiting: int = 0  # told before, and not stored yet
-    told: int = 0
-    refused: int = 0  # states that make no sense: dead letters
-    impossible: int = 0
-    left: int = 0  # not read or not told: the next round's
-    left_named: list[str] = field(default_factory=list)
-
-    def leave(self, account_ids: Sequence[AccountId]) -> None:
-        """Leave these to the next round."""
-        self.left += len(account_ids)
-        self.left_named += account_ids[: NAMED_MAX - len(self.left_named)]
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether every wallet was read, and told where it had to be."""
-        return not self.left and not self.refused and not self.impossible
 
 
 @dataclass(slots=True, kw_only=True)
@@ -99,6 +74,7 @@ class Round:
         self._patience_s = patience_s
         self._teller = Teller(parts, reads_at_once=reads_at_once)
         self._latest = Ledger(0)
+        self._read_last: AccountId | None = None
 
     async def run(self, *, every: bool = True) -> Report:
         """Read and tell; only the wallets without a fact unless `every`. Unavailable or Away when the patience is at
@@ -147,7 +123,7 @@ class Round:
                 if len(portion.left) < before:
                     patience, failures = Patience(self._patience_s), -1
                 failures += 1
-                if failures >= FAILURES_MAX and await self._answers():
+                if failures >= FAILURES_MAX and await self._others_answer():
                     log.warning("wallets left to the next round", wallets=len(portion.left), reason=str(unavailable))
                     self.report.leave(list(portion.left))
                     portion.left.clear()
@@ -184,6 +160,7 @@ class Round:
         stored = portion.left.pop(state.account_id, None)
         if stored is None:
             return
+        self._read_last = state.account_id
         compared = self._memory.compare(state, stored, _now_s())
         if compared is Compared.BEHIND:
             behind[state.account_id] = stored
@@ -259,11 +236,12 @@ class Round:
             self.report.leave(missing)
         return sightings
 
-    async def _answers(self) -> bool:
-        """Whether the source answers at all."""
-        with contextlib.suppress(Unavailable):
-            await self._parts.source.history()
-            return True
+    async def _others_answer(self) -> bool:
+        """Whether the wallet that was read last can still be read."""
+        if self._read_last is not None:
+            with contextlib.suppress(Unavailable, Malformed):
+                await self._parts.source.state(self._read_last, self._parts.asset)
+                return True
         return False
 
     async def _answered(self, ask: Callable[[], Awaitable[T]]) -> T:
