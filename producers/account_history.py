@@ -7,7 +7,7 @@ from typing import Final
 
 from producers import payments
 from producers.history import last_in_order
-from producers.source import Source, Unavailable
+from producers.source import Page, Source, Unavailable
 from schema.balance_event import Movement
 from schema.stellar import AccountId, Asset, Cursor, Ledger, Malformed, cursor_after_ledger
 
@@ -53,11 +53,17 @@ async def movements(  # noqa: PLR0913 - a range of one account's history
             if len(found) > movements_max:
                 return None
         if not page.full or page.cursor is None:
+            _check_complete(page, account_id, up_to)
             return tuple(found)
         if newest == before:
             raise Unavailable(f"payments of {account_id}: a full page with nothing new: the cursor has no effect")
         cursor = page.cursor
     return None
+
+
+def _check_complete(page: Page, account_id: AccountId, up_to: Ledger) -> None:
+    if page.complete is not None and page.complete < up_to:
+        raise Unavailable(f"payments of {account_id} end with ledger {page.complete}: a replica is behind")
 
 
 async def operations_in(source: Source, asset: Asset, ledger: Ledger) -> Mapping[AccountId, set[str]] | None:

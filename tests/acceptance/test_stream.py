@@ -28,7 +28,9 @@ def environment(scene: Scene, **changed: str) -> dict[str, str]:
         "STELLAR_NETWORK": "testnet",
         "ASSET_ISSUER": scene.people.asset.issuer,
         "HORIZON_URL": scene.horizon.url,
+        "RPC_URL": f"{scene.horizon.url}/rpc",
         "HORIZON_REQUESTS_PER_HOUR": "0",
+        "RPC_REQUESTS_PER_HOUR": "0",
         **changed,
     }
 
@@ -44,13 +46,14 @@ def address_of(child: Child) -> str:
     return found[1].decode() if found else ""
 
 
-async def test_kill_9_loses_nothing_and_a_stop_is_clean(scene: Scene, tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", ["horizon", "rpc"])
+async def test_kill_9_loses_nothing_and_a_stop_is_clean(scene: Scene, tmp_path: Path, source: str) -> None:
     """Killed at any moment, again and again, while payments come in: each wallet's facts in the end tell every payment,
     and its true balance. SIGTERM ends it with exit code 0.
     """
     for wallet in range(3):
         await scene.add_wallet(wallet)
-    child = Child("stream", ["producers", "stream"], environment(scene), tmp_path)
+    child = Child("stream", ["producers", "stream"], environment(scene, BALANCE_SOURCE=source), tmp_path)
     await child.start()
     for wallet in range(3):
         await scene.store(await scene.until_told(wallet, units=100))
@@ -81,7 +84,8 @@ async def test_kill_9_loses_nothing_and_a_stop_is_clean(scene: Scene, tmp_path: 
     assert "a bug" not in child.log.read_text()
 
 
-async def test_read_tells_wallets_now(scene: Scene, tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", ["horizon", "rpc"])
+async def test_read_tells_wallets_now(scene: Scene, tmp_path: Path, source: str) -> None:
     """`read` prints what the wallets hold, publishes it as manual, and lists the payments since what is stored; an
     account that is nobody's wallet here is printed and not published.
     """
@@ -95,7 +99,7 @@ async def test_read_tells_wallets_now(scene: Scene, tmp_path: Path) -> None:
         scene.pay(0, units)
         scene.close()
     accounts = [scene.account(0), scene.account(1), scene.account(2)]
-    child = Child("read", ["producers", "read", *accounts], environment(scene), tmp_path)
+    child = Child("read", ["producers", "read", *accounts], environment(scene, BALANCE_SOURCE=source), tmp_path)
     await child.start()
     assert child._running is not None
     printed, _ = await asyncio.wait_for(child._running.communicate(), 60)
