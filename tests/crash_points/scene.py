@@ -168,9 +168,9 @@ class World:
 
     async def speak_of_wallet(self) -> None:
         """As the database does when a row is new or another account's."""
-        await self.pool.execute(
-            "select pg_notify('stellar_wallets', $1)", str(self.rng.choice(list(self.stage.wallets)))
-        )
+        wallet_id, account_id = self.rng.choice(list(self.stage.wallets.items()))
+        for said in (f"gone:{account_id}", str(wallet_id)):
+            await self.pool.execute("select pg_notify('stellar_wallets', $1)", said)
 
     async def _make_due(self) -> None:
         """As an operator who ends a wait."""
