@@ -28,7 +28,7 @@ LABELS: Final[Mapping[str, Iterable[str]]] = {
     "snapshot_type": SnapshotType,
     "outcome": Outcome,
     "kind": Found,
-    "cut": ("slow", "crowded"),
+    "cut": ("slow", "rested", "crowded"),
     "mark": ("seen", "read", "published"),
 }
 

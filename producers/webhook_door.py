@@ -96,6 +96,8 @@ class Door(web.RequestHandler):
 
     def rest(self) -> None:
         """The request is answered."""
+        if self.transport is None:
+            return  # the sender hung up meanwhile
         if self.is_busy:
             self.since_s = self._loop.time()
         self.is_busy = False
@@ -108,7 +110,7 @@ class Door(web.RequestHandler):
         self._forget()
         transport = self.transport
         if isinstance(transport, asyncio.Transport):
-            if why == "slow" and not self._is_resting and not transport.get_write_buffer_size():
+            if why == "slow" and not transport.get_write_buffer_size():
                 transport.write(_TOO_SLOW)
                 self.force_close()
             else:
@@ -137,7 +139,10 @@ class Door(web.RequestHandler):
     def _expect(self, seconds: float | None) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
-        self._deadline = None if seconds is None else self._loop.call_later(seconds, self.cut, "slow")
+        self._deadline = None if seconds is None else self._loop.call_later(seconds, self._run_out)
+
+    def _run_out(self) -> None:
+        self.cut("rested" if self._is_resting else "slow")
 
     def _forget(self) -> None:
         self._expect(None)
