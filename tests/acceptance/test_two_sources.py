@@ -69,7 +69,7 @@ async def test_a_source_that_lies_about_a_wallet_holds_that_wallet_only(tmp_path
 @pytest.mark.timeout(300)
 async def test_two_streams_that_are_killed_agree(tmp_path: Path) -> None:
     """Streams over both sources, kill -9 amid the payments: every sum is exact, and nothing is in conflict."""
-    arguments = ("--seconds", "6", "--payments-per-s", "12", "--source", "both", "--kills", "2", "--seed", "6")
+    arguments = ("--seconds", "4", "--payments-per-s", "8", "--source", "both", "--kills", "2", "--seed", "6")
     found = await summary(*arguments, "--failure-rate", "0", folder=tmp_path)
     assert found["kills"] == 2
     assert found["dead_letters"] == 0
