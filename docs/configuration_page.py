@@ -45,6 +45,7 @@ settings of its own ([executor.md](executor.md)).
 | `python -m consumer release` | database, network |
 | `python -m producers stream` | database, network, service, Kafka, chain, producers, stream |
 | `python -m producers read` | database, network, service, Kafka, chain, producers |
+| `python -m producers wallets` | database, network |
 | `python -m producers poll` | database, network, service, Kafka, chain, producers, poll |
 | `python -m producers webhooks` | database, network, service, Kafka, chain, producers, webhooks |
 | `python -m schema migrate`, `python -m schema status` | `DATABASE_URL`, or `--database-url` |

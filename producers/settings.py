@@ -10,8 +10,14 @@ from pydantic_settings import NoDecode
 
 from producers import webhook_signatures
 from producers.webhook_limits import IpNetwork
-from schema.service.settings import ChainSettings, DatabaseSettings, KafkaSettings, ServiceSettings, Url
-from schema.stellar import Network
+from schema.service.settings import (
+    ChainSettings,
+    DatabaseSettings,
+    KafkaSettings,
+    NetworkSettings,
+    ServiceSettings,
+    Url,
+)
 
 READS_AT_ONCE_MAX: Final = 32
 RPC_STATES_AT_ONCE: Final = 800  # four calls
@@ -140,8 +146,5 @@ class WebhookSettings(ProducerSettings):
         return value
 
 
-class WalletSettings(DatabaseSettings):
+class WalletSettings(NetworkSettings, DatabaseSettings):
     """What `python -m producers wallets` needs: neither Kafka nor Horizon."""
-
-    stellar_network: Network
-    """Which chain the wallets are of."""
