@@ -71,7 +71,8 @@ def token(
     """A token, truly signed."""
     key: Any = SECRET if algorithm == "HS256" else private_key(algorithm, name)
     more = {**({"kid": kid} if kid else {}), **(headers or {})}
-    return jwt.encode(dict(claims() if said is None else said), key, algorithm=algorithm, headers=more)
+    content = json.dumps(claims() if said is None else said).encode()  # PyJWT itself would not sign what is not sound
+    return jwt.PyJWS().encode(content, key, algorithm=algorithm, headers=more)
 
 
 def encoded(value: bytes | str | Mapping[str, Any]) -> str:

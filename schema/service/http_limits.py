@@ -8,7 +8,7 @@ for another.
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -23,8 +23,11 @@ from schema.service.problems import Handler, as_problem, problem
 
 log = structlog.get_logger(__name__)
 
+_Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
 LINGER_S: Final = 1.0  # how long what a client still sends is read, after its answer
 BACKLOG: Final = 512
+_CONTINUE: Final = "100-continue"
 HEADER_BYTES_MAX: Final = 16 * 1024  # of one field: a token with many claims has some 4 KiB
 
 
@@ -93,10 +96,27 @@ async def serve(  # noqa: PLR0913 - what a server takes
     server = runner.server
     if server is None:
         raise AssertionError("a runner that was set up has a server")
+    server.request_handler = _expecting_little(server.request_handler)
     listener = await asyncio.get_running_loop().create_server(
         lambda: _Connection(server(), gate), host, port, backlog=BACKLOG
     )
     return Server(runner, listener, gate)
+
+
+def _expecting_little(handler: _Handler) -> _Handler:
+    """Of Expect nothing but 100-continue. aiohttp's own refusal comes before every middleware, and quotes the header:
+    one that is no text would be an error of ours.
+    """
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        if (request.headers.get("Expect") or _CONTINUE).lower() == _CONTINUE:
+            return await handler(request)
+        detail = f"Of Expect only {_CONTINUE} is known."
+        refusal = problem(HTTPStatus.EXPECTATION_FAILED, "expectation_failed", detail)
+        refusal.force_close()
+        return refusal
+
+    return handle
 
 
 def _logger() -> logging.Logger:

@@ -153,6 +153,17 @@ async def test_what_is_no_request_ends_the_connection(garbage: bytes) -> None:
     assert said == b"" or said.split()[1] == b"400"
 
 
+@pytest.mark.parametrize("expected", [b"\xff\xfe", b"200-ok", b"", b"100-Continue"])
+async def test_what_is_expected_is_never_an_error(expected: bytes) -> None:
+    """Expect is 100-continue, or it is refused, whatever bytes it holds and whether the address is there."""
+    rest = b"Connection: close\r\nContent-Length: 1\r\nExpect: " + expected + b"\r\n\r\nx"
+    async with world() as made:
+        for path, status in ((b"/echo", b"200"), (b"/nowhere", b"404")):
+            said = await made.say(b"POST " + path + b" HTTP/1.1\r\nHost: a\r\n" + rest)
+            is_known = expected.lower() in (b"", b"100-continue")
+            assert said.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n").split()[1] == (status if is_known else b"417")
+
+
 async def test_when_it_is_full_who_waits_longest_goes() -> None:
     """Idle connections make room for a new one; with every one busy the new one is refused, and nobody is cut off."""
     async with world(Limits(connections_max=20, header_within_s=LONG_S)) as made, ClientSession() as session:

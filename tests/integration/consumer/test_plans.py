@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 import producers
+from consumer.api_store import API_QUERIES
 from consumer.store import QUERIES
 from sandbox.database import PostgresServer
 from schema.service.database import load_queries
@@ -42,6 +43,7 @@ HOT: Final = {
     "update_wallets": {"stellar_wallets_pkey"},
     "end_commands": {"deposit_commands_pkey"},
     "request_reads_of_expired": {"deposit_commands_open", "stellar_wallets_pkey"},
+    "count_holds": {"stellar_wallets_held"},
     "unsent_commands": {"deposit_commands_unpublished"},
     "mark_commands_sent": {"deposit_commands_pkey"},
     "unsent_dead_letters": {"dead_letters_unpublished"},
@@ -51,6 +53,16 @@ HOT_OF_PRODUCERS: Final = {
     "stored": {"stellar_wallets_public_key_key"},
     "open_requests": {"read_requests_open", "stellar_wallets_pkey"},
     "finish_requests": {"read_requests_open"},
+}
+HOT_OF_API: Final = {
+    "wallet": {"stellar_wallets_user_id_key"},
+    "last_snapshot": {"balance_snapshots_one_per_version"},
+    "snapshot_type": {"balance_snapshots_one_per_version"},
+    "command": {"deposit_commands_pkey"},
+    "open_request": {"read_requests_wallet_time"},
+    "nth_recent_request": {"read_requests_wallet_time"},
+    "request": {"read_requests_pkey"},
+    "open_of": {"read_requests_pkey", "stellar_wallets_pkey"},
 }
 # What people ask, and what the database asks itself when a wallet or a user is deleted.
 OTHERS: Final = {
@@ -132,6 +144,14 @@ async def test_a_hot_query_of_the_producers_reads_no_big_table_whole(busy: async
     assert plan.indexes >= HOT_OF_PRODUCERS[name]
 
 
+@pytest.mark.parametrize("name", HOT_OF_API)
+async def test_a_query_of_the_api_reads_no_big_table_whole(busy: asyncpg.Connection, name: str) -> None:
+    """Each request costs one person's rows, whatever there is of others."""
+    plan = await generic_plan(busy, API_QUERIES[name])
+    assert not plan.read_whole & BIG_TABLES
+    assert plan.indexes >= HOT_OF_API[name]
+
+
 @pytest.mark.parametrize("query", OTHERS)
 async def test_what_people_ask_is_found_by_index(busy: asyncpg.Connection, query: str) -> None:
     """Their own latest snapshots, the latest deposits; and a deleted wallet takes its requests along."""
@@ -142,7 +162,7 @@ async def test_what_people_ask_is_found_by_index(busy: asyncpg.Connection, query
 
 async def test_no_index_is_there_for_nothing(busy: asyncpg.Connection) -> None:
     """Each index costs every insert: one that guards nothing is one that some query above needs."""
-    needed = set[str]().union(*HOT.values(), *HOT_OF_PRODUCERS.values(), *OTHERS.values())
+    needed = set[str]().union(*HOT.values(), *HOT_OF_PRODUCERS.values(), *HOT_OF_API.values(), *OTHERS.values())
     rows = await busy.fetch(
         "select indexrelid::regclass::text as name from pg_index join pg_class on pg_class.oid = indrelid"
         " where relnamespace = 'public'::regnamespace and not indisunique"
