@@ -25,11 +25,14 @@ _FIRST_ID: Final = UUID(int=0)
 class WalletReload:
     """When all rows are to be read, and the reading. A portion that the database does not give is asked for again."""
 
-    def __init__(self, store: Store, wallets: Wallets, *, network: Network, refresh_s: float) -> None:
+    def __init__(
+        self, store: Store, wallets: Wallets, *, network: Network, refresh_s: float, look_s: float = LOOK_S
+    ) -> None:
         self._store = store
         self._wallets = wallets
         self._network = network
         self._refresh_s = refresh_s
+        self._look_s = look_s
         self._is_asked = True
         self._next_id: UUID | None = None  # where the reading that is under way goes on
         self._began_s = self._ended_s = self._worked_s = 0.0
@@ -44,7 +47,7 @@ class WalletReload:
         return 0.0 if self._next_id is not None else max(0.0, self._due_s() - _now_s())
 
     async def look(self) -> None:
-        """Read on for LOOK_S at most; the first time until all wallets are known. Away: the rest stays due."""
+        """Read on for `look_s`, a portion at least; the first time to the end. Away: the rest stays due."""
         if not self._wallets.are_loaded:
             await self._load()
             return
@@ -54,12 +57,14 @@ class WalletReload:
             self._begin()
             self._next_id = _FIRST_ID
         began_s = _now_s()
-        while self._next_id is not None and _now_s() - began_s < LOOK_S:
+        while self._next_id is not None:
             rows, self._next_id = await self._store.wallets_from(self._next_id, self._network)
             self._wallets.see(rows, now_s=self._began_s)
             if len(self._wallets) - self._frozen >= FREEZE_EVERY:
                 gc.freeze()
                 self._frozen = len(self._wallets)
+            if _now_s() - began_s >= self._look_s:
+                break
         self._worked_s += _now_s() - began_s
         if self._next_id is None:
             self._end()

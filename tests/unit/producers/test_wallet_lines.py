@@ -1,6 +1,7 @@
 """A file of wallets, read line by line: every good line is taken, every bad one is named with its place."""
 
 import io
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -168,3 +169,11 @@ def test_good_lines_are_read_whatever_lies_between(
     named = {each.line for each in wishes} | {fault.line for each in found if isinstance(each, list) for fault in each}
     blank = {2 + place for place, piece in enumerate(pieces) if not piece.strip()}
     assert named | blank == set(range(2, 2 + len(pieces)))
+
+
+def test_the_file_in_the_docs_is_a_good_one() -> None:
+    """What docs/wallets.md shows is read as it says."""
+    page = (Path(__file__).parents[3] / "docs" / "wallets.md").read_bytes()
+    body = page.partition(b"```csv\n")[2].partition(b"```")[0]
+    found = lines(body)
+    assert [each.action if isinstance(each, Wish) else each for each in found] == [Action.ADD, Action.PAUSE]
