@@ -19,7 +19,7 @@ from public.stream_cursors where network = $1
 
 -- name: recorded
 -- What the consumer has stored of these wallets, and who was the first to say the version that is asked for.
-select w.public_key, w.balance_ledger, s.snapshot_type, s.observed_at
+select w.public_key, asked.ledger as asked, w.balance_ledger, s.snapshot_type, s.observed_at
 from unnest($2::text[], $3::bigint[]) as asked (public_key, ledger)
 join public.stellar_wallets w on w.public_key = asked.public_key and w.network = $1
 left join public.balance_snapshots s

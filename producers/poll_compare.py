@@ -27,6 +27,9 @@ TOLD_MAX: Final = 100_000  # remembered at once; what is forgotten is told again
 CHANGES_SUFFIX: Final = ":changes"  # of the cursor that a stream has for changes that are no payment
 
 
+Version = tuple[AccountId, Ledger]  # of a wallet
+
+
 class Compared(StrEnum):
     """What becomes of a state."""
 

@@ -5,11 +5,11 @@ from typing import Final
 
 import structlog
 
-from producers.poll_compare import Found, Suspect, judge
+from producers.poll_compare import Found, Suspect, Version, judge
 from producers.poll_metrics import PollMetrics
 from producers.poll_store import PollStore
 from producers.store import Away
-from schema.stellar import AccountId, Network, format_stroops
+from schema.stellar import Network, format_stroops
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +26,7 @@ class Gaps:
         self._store = store
         self._network = network
         self._metrics = metrics
-        self._open: dict[AccountId, tuple[Suspect, float]] = {}
+        self._open: dict[Version, tuple[Suspect, float]] = {}
         self._is_any = asyncio.Event()
 
     def note(self, found: Found | Suspect) -> None:
@@ -34,10 +34,13 @@ class Gaps:
         if isinstance(found, Found):
             self._count(found)
             return
-        if len(self._open) >= SUSPECTS_MAX or found.event.account_id in self._open:
+        version = found.event.account_id, found.event.ledger
+        if version in self._open:  # it was told again before the consumer came to it
+            return
+        if len(self._open) >= SUSPECTS_MAX:
             self._count(Found.UNDECIDED)
             return
-        self._open[found.event.account_id] = found, _now_s()
+        self._open[version] = found, _now_s()
         self._is_any.set()
 
     async def watch(self) -> None:
@@ -54,24 +57,24 @@ class Gaps:
             except Away as away:
                 log.warning("what the poll found waits for the database", reason=str(away)[:300])
             now_s = _now_s()
-            for account_id, (suspect, since_s) in list(self._open.items()):
+            for version, (suspect, since_s) in list(self._open.items()):
                 if now_s - since_s >= seconds:
-                    self._end(account_id, suspect, Found.UNDECIDED)
+                    self._end(version, suspect, Found.UNDECIDED)
             if self._open:
                 await asyncio.sleep(LOOK_S)  # the consumer says nothing when it has come to a fact
         self._is_any.clear()
 
     async def _look(self) -> None:
-        wanted = {account_id: suspect.event.ledger for account_id, (suspect, _) in self._open.items()}
+        wanted = list(self._open)
         recorded = await self._store.recorded(wanted, self._network)
-        for account_id in wanted:
-            suspect = self._open[account_id][0]
-            found = judge(suspect, recorded[account_id]) if account_id in recorded else Found.UNDECIDED
+        for version in wanted:
+            suspect = self._open[version][0]
+            found = judge(suspect, recorded[version]) if version in recorded else Found.UNDECIDED
             if found is not None:
-                self._end(account_id, suspect, found)
+                self._end(version, suspect, found)
 
-    def _end(self, account_id: AccountId, suspect: Suspect, found: Found) -> None:
-        del self._open[account_id]
+    def _end(self, version: Version, suspect: Suspect, found: Found) -> None:
+        del self._open[version]
         self._count(found)
         if found is Found.GAP:
             event = suspect.event

@@ -2,14 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
 
-from producers.poll_compare import Recorded
+from producers.poll_compare import Recorded, Version
 from producers.store import CLOSE_WITHIN_S, Away
 from producers.wallet import Stored
 from schema.balance_event import SnapshotType
@@ -79,11 +79,12 @@ class PollStore:
             any_alive=any(row["alive"] for row in rows),
         )
 
-    async def recorded(self, wanted: Mapping[AccountId, Ledger], network: Network) -> dict[AccountId, Recorded]:
+    async def recorded(self, wanted: Collection[Version], network: Network) -> dict[Version, Recorded]:
         """What is stored of these versions of wallets; a wallet that has no row is missing."""
-        rows = await self._fetch("recorded", network.value, list(wanted), list(wanted.values()))
+        accounts, ledgers = [account_id for account_id, _ in wanted], [ledger for _, ledger in wanted]
+        rows = await self._fetch("recorded", network.value, accounts, ledgers)
         return {
-            AccountId(row["public_key"]): Recorded(
+            (AccountId(row["public_key"]), Ledger(row["asked"])): Recorded(
                 version=None if row["balance_ledger"] is None else Ledger(row["balance_ledger"]),
                 snapshot_type=None if row["snapshot_type"] is None else SnapshotType(row["snapshot_type"]),
                 observed_at=row["observed_at"],

@@ -42,6 +42,9 @@ def main(  # noqa: PLR0913 - one argument per option
     ledger_s: line.LedgerS = 1.0,
     seed: line.Seed = 1,
     kills: line.Kills = 0,
+    poll: line.Poll = False,
+    no_stream: line.NoStream = False,
+    excluded_payers: line.ExcludedPayers = 0,
     min_deposit: line.MinDeposit = "10",
     failure_rate: line.FailureRate = 0.05,
     database: line.Database = None,
@@ -67,6 +70,9 @@ def main(  # noqa: PLR0913 - one argument per option
             ledger_s=ledger_s,
             seed=seed,
             kills=kills,
+            poll=poll,
+            stream=not no_stream,
+            excluded_payers=excluded_payers,
             min_deposit=min_deposit,
             failure_rate=failure_rate,
             database_url=database,
@@ -82,6 +88,8 @@ def main(  # noqa: PLR0913 - one argument per option
         )
     except Malformed as malformed:
         _refuse(str(malformed))
+    if no_stream and not poll:
+        _refuse("--no-stream needs --poll: nobody would tell anything")
     if not options.simulates_chain and not options.accounts:
         _refuse("--horizon and --rpc need at least one --account G... to watch")
     urls = {"horizon": options.horizon_url, "rpc": options.rpc_url}

@@ -16,7 +16,12 @@ Wallets = Annotated[int, typer.Option(min=0, max=10000, help="Wallets on the sim
 PaymentsPerS = Annotated[float, typer.Option(min=0, help="Pace of the traffic.")]
 LedgerS = Annotated[float, typer.Option(min=0.05, help="Seconds from ledger to ledger; the real network takes 5.6.")]
 Seed = Annotated[int, typer.Option(help="Decides every key, payment and failure.")]
-Kills = Annotated[int, typer.Option(min=0, help="kill -9 of stream, consumer and executor at random, so often.")]
+Kills = Annotated[int, typer.Option(min=0, help="kill -9 of producers, consumer and executor at random, so often.")]
+Poll = Annotated[bool, typer.Option("--poll", help="Run the poller too, every second: it races with the stream.")]
+NoStream = Annotated[bool, typer.Option("--no-stream", help="With --poll: no stream, the poller alone.")]
+ExcludedPayers = Annotated[
+    int, typer.Option(min=0, max=20, help="So many of the 20 payers are excluded sources too, as refunds are.")
+]
 MinDeposit = Annotated[str, typer.Option(help="The policy's minimum.")]
 FailureRate = Annotated[float, typer.Option(min=0, max=1, help="Share of commands that the executor fails.")]
 Database = Annotated[str | None, typer.Option(help="My PostgreSQL (URL) instead of the embedded one; it is migrated.")]

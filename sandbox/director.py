@@ -72,8 +72,13 @@ class Director:
         options = self._stage.options
         sums = latencies = None
         if options.simulates_chain:
-            sums = await ledger_book.check(self._stage, minimum_stroops=parse_stroops(options.min_deposit))
-            latencies = await latency.measure(self._stage)
+            sums = await ledger_book.check(
+                self._stage,
+                minimum_stroops=parse_stroops(options.min_deposit),
+                excluded=self._stage.excluded_payers,
+            )
+            if options.stream:  # whoever polls was not woken by a payment
+                latencies = await latency.measure(self._stage)
             if not rested:
                 sums.discrepancies.append(f"the world did not come to rest within {REST_TIMEOUT_S:.0f} s")
         return Ending(
@@ -88,7 +93,8 @@ class Director:
     async def _act(self) -> bool:
         self.phase = "reading the baselines"
         if not await self._until(lambda: rest.has_baselines(self._stage), BASELINES_TIMEOUT_S):
-            raise ChildFailed(f"no baselines yet; the stream's last words:\n{self._last_words('stream')}")
+            name = next(iter(self._stage.children))
+            raise ChildFailed(f"no baselines yet; the last words of {name}:\n{self._last_words(name)}")
         self.phase = "running"
         await self._replay()
         await self._traffic()

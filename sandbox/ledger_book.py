@@ -10,6 +10,7 @@
 """
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import pairwise
@@ -32,7 +33,7 @@ from schema import deposit_command, deposit_result
 from schema.balance_event import BalanceEvent
 from schema.deposit_result import ResultStatus
 from schema.identity import command_id
-from schema.stellar import format_stroops, parse_stroops
+from schema.stellar import AccountId, format_stroops, parse_stroops
 
 DISCREPANCIES_SHOWN: Final = 20
 
@@ -64,9 +65,11 @@ class Sums:
         return not self.discrepancies
 
 
-async def check(scene: Scene, *, minimum_stroops: int) -> Sums:
-    """Compare the chain, the topics and the database, wallet by wallet. Call it when everything is quiet."""
-    return judge(await ledger_evidence.collect(scene, minimum_stroops=minimum_stroops))
+async def check(scene: Scene, *, minimum_stroops: int, excluded: Collection[AccountId] = ()) -> Sums:
+    """Compare the chain, the topics and the database, wallet by wallet. Call it when everything is quiet. `excluded`:
+    sources that are to be protected, beside the vault.
+    """
+    return judge(await ledger_evidence.collect(scene, minimum_stroops=minimum_stroops, excluded=excluded))
 
 
 def judge(evidence: Evidence) -> Sums:
@@ -234,7 +237,9 @@ class _Wallet:
 
     def _check_money(self, deposits: dict[str, int]) -> None:
         """What came in and was to be deposited has been, once; what was not to be is still there."""
-        moved = moves(self._history, after=self._facts[0]["ledger"], deposits=deposits, vault=self._evidence.vault)
+        moved = moves(
+            self._history, after=self._facts[0]["ledger"], deposits=deposits, excluded=self._evidence.excluded
+        )
         baseline, balance = stroops(self._facts[0]["usdc_balance"]), parse_stroops(self._history["balance"] or "0")
         doubtful = self._doubtful()
         qualifying = max(self._evidence.minimum_stroops, 1)

@@ -51,7 +51,7 @@ class Evidence:
     """A finished run. Bodies of commands and results are in the topic's order, partition by partition."""
 
     minimum_stroops: int
-    vault: AccountId | None
+    excluded: frozenset[AccountId]  # payments from there are to be protected: the vault's own above all
     wallets: Mapping[UUID, AccountId]
     histories: Mapping[UUID, Any]  # each wallet's, from the chain
     vault_history: Any
@@ -66,7 +66,9 @@ class Evidence:
     dead_letters: int
 
 
-async def collect(scene: Scene, *, minimum_stroops: int, lost_epochs: Iterable[Epoch] = ()) -> Evidence:
+async def collect(
+    scene: Scene, *, minimum_stroops: int, lost_epochs: Iterable[Epoch] = (), excluded: Collection[AccountId] = ()
+) -> Evidence:
     """Everything, as of now, when everything is quiet; `lost_epochs` were read before their topic was deleted."""
     settings = KafkaSettings(kafka_bootstrap_servers=scene.bootstrap_servers)
     commands, complete = await read_topic(settings, settings.deposit_commands_topic)
@@ -84,7 +86,7 @@ async def collect(scene: Scene, *, minimum_stroops: int, lost_epochs: Iterable[E
     histories = {wallet_id: await _history(scene, account_id) for wallet_id, account_id in scene.wallets.items()}
     return Evidence(
         minimum_stroops=minimum_stroops,
-        vault=scene.vault,
+        excluded=frozenset(excluded) | ({scene.vault} if scene.vault else frozenset()),
         wallets=dict(scene.wallets),
         histories=histories,
         vault_history=await _history(scene, scene.vault) if scene.vault else {"changes": []},
@@ -144,6 +146,9 @@ async def read_topic(settings: KafkaSettings, topic: str) -> tuple[list[bytes], 
         await kafka.stop_consumer(consumer, deadline_s=STOP_DEADLINE_S)
 
 
+_PAYMENTS: Final = ("Payment", "PathPayment")  # what a payment record says the source of
+
+
 @dataclass(slots=True)
 class Moves:
     """What came and went, in stroops, by kind."""
@@ -154,7 +159,7 @@ class Moves:
     deposited: int = 0
 
 
-def moves(history: Any, *, after: int, deposits: Collection[str], vault: AccountId | None) -> Moves:
+def moves(history: Any, *, after: int, deposits: Collection[str], excluded: Collection[AccountId]) -> Moves:
     """A wallet's changes in ledgers after this one; `deposits` are the hashes of those that went to the vault."""
     found = Moves()
     for change in history["changes"]:
@@ -165,7 +170,7 @@ def moves(history: Any, *, after: int, deposits: Collection[str], vault: Account
             found.deposited -= amount
         elif amount < 0:
             found.spent -= amount
-        elif change["source"] == vault:
+        elif change["source"] in excluded and change["operation"] in _PAYMENTS:
             found.excluded += amount
         else:
             found.received += amount

@@ -35,7 +35,10 @@ class Options:
     failure_rate: float
     seconds: float | None = None
     payments: int | None = None  # end after so many, instead of after a time
-    kills: int = 0  # kill -9 of the producer, the consumer and the executor, at random, so many times in all
+    kills: int = 0  # kill -9 of the producers, the consumer and the executor, at random, so many times in all
+    poll: bool = False  # the poller, too
+    stream: bool = True  # without it the poller is alone
+    excluded_payers: int = 0  # so many of the payers count as excluded sources, beside the vault
     database_url: str | None = None
     kafka: str | None = None
     source: BalanceSource = BalanceSource.HORIZON

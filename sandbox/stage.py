@@ -41,6 +41,7 @@ class Stage:
     horizon_url: str
     asset: Asset
     vault: AccountId | None
+    excluded_payers: frozenset[AccountId]  # excluded sources beside the vault
     wallets: dict[UUID, AccountId]
     http: aiohttp.ClientSession
     pool: asyncpg.Pool
@@ -74,6 +75,11 @@ async def set_up(options: Options, say: Say) -> AsyncIterator[Stage]:
         horizon_url, asset, vault, accounts = await start_horizon(stack, options, recorded, http, say)
         pool = await stack.enter_async_context(asyncpg.create_pool(database_url, min_size=1, max_size=4))
         wallets = await insert_wallets(pool, options, accounts)
+        excluded_payers: frozenset[AccountId] = frozenset()
+        if options.simulates_chain and options.excluded_payers:
+            async with http.get(f"{horizon_url}/sandbox/world") as answer:
+                payers = orjson.loads(await answer.read())["payers"]
+            excluded_payers = frozenset(AccountId(each) for each in payers[: options.excluded_payers])
         stage = Stage(
             options=options,
             database_url=database_url,
@@ -81,6 +87,7 @@ async def set_up(options: Options, say: Say) -> AsyncIterator[Stage]:
             horizon_url=horizon_url,
             asset=asset,
             vault=vault,
+            excluded_payers=excluded_payers,
             wallets=wallets,
             http=http,
             pool=pool,
@@ -186,10 +193,11 @@ async def _start_ours(stage: Stage, say: Say) -> None:
         "ASSET_ISSUER": stage.asset.issuer,
         "AUTO_DEPOSIT_ENABLED": "true",
         "AUTO_DEPOSIT_MIN_DEPOSIT": options.min_deposit,
-        "AUTO_DEPOSIT_EXCLUDED_SOURCES": stage.vault or "",
+        "AUTO_DEPOSIT_EXCLUDED_SOURCES": ",".join([stage.vault or "", *sorted(stage.excluded_payers)]).strip(","),
         "AUTO_DEPOSIT_VAULT_ADDRESS": stage.vault or "",
         "AUTO_DEPOSIT_COMMAND_TTL_S": str(COMMAND_TTL_S if stage.vault else COMMAND_TTL_WITHOUT_EXECUTOR_S),
         "AUTO_DEPOSIT_RETRY_DELAY_S": "2",
+        "POLL_INTERVAL_S": "1",
         "EXECUTOR_FOLDER": str(options.folder / "executor"),
         "EXECUTOR_SECRETS_FILE": str(options.folder / "secrets.json"),
         "EXECUTOR_SEED": str(options.seed),
@@ -203,7 +211,10 @@ async def _start_ours(stage: Stage, say: Say) -> None:
         environment |= {"HORIZON_REQUESTS_PER_HOUR": "0", "RPC_REQUESTS_PER_HOUR": "0"}  # it is ours alone
     if options.kafka is None:
         environment["GROUP_SESSION_TIMEOUT_MS"] = str(EMBEDDED_SESSION_TIMEOUT_MS)
-    programs = {name: ["producers", "stream"] for name in options.source.streams} | {"consumer": ["consumer"]}
+    programs = {name: ["producers", "stream"] for name in options.source.streams} if options.stream else {}
+    if options.poll:
+        programs["poll"] = ["producers", "poll"]
+    programs["consumer"] = ["consumer"]
     if stage.vault is not None:
         programs["executor"] = ["sandbox.executor"]
     own = {

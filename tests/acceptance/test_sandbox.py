@@ -14,6 +14,7 @@ import pytest
 from sandbox.apache_kafka import ApacheKafka
 from sandbox.children import ROOT
 from schema import balance_event
+from schema.stellar import parse_stroops
 from tests import recordings
 from tests.waiting import until
 
@@ -63,6 +64,28 @@ async def test_killed_at_random_the_sums_stay_exact(tmp_path: Path) -> None:
     assert found["kills"] == KILLS
     assert found["payments"] >= PAYMENTS
     assert found["commands_by_status"]["succeeded"] > 0
+
+
+async def test_a_poller_and_a_stream_race_and_every_sum_is_exact(tmp_path: Path) -> None:
+    """Both tell the same wallets, the poller every second, each killed now and then, with nine excluded sources: what
+    came back from those is still there, what came in is deposited, once, and nobody's sources are unknown.
+    """
+    race = ("--poll", "--kills", "3", "--excluded-payers", "8", "--wallets", "12", "--payments-per-s", "30")
+    found = await summary("--seconds", "6", "--seed", "5", *race, folder=tmp_path)
+    assert found["commands_by_status"]["succeeded"] > 0
+    assert parse_stroops(found["excluded"]) > 0
+    assert found["doubtful"] == "0.0000000"
+    assert b'"round ended"' in (tmp_path / "poll.log").read_bytes()
+
+
+async def test_a_poller_alone_leads_to_the_same_sums(tmp_path: Path) -> None:
+    """Without any stream the same holds: whatever lay between two rounds, each payment counts by where it came from."""
+    alone = ("--poll", "--no-stream", "--excluded-payers", "8", "--wallets", "12", "--payments-per-s", "30")
+    found = await summary("--seconds", "4", "--seed", "6", *alone, folder=tmp_path)
+    assert found["commands_by_status"]["succeeded"] > 0
+    assert parse_stroops(found["excluded"]) > 0
+    assert found["doubtful"] == "0.0000000"
+    assert not (tmp_path / "stream.log").exists()
 
 
 @pytest.mark.kafka
