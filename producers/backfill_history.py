@@ -26,7 +26,7 @@ class Step:
 
     touched: Sequence[tuple[AccountId, Ledger]] = ()
     refused: Sequence[DeadLetter] = ()
-    blind: Ledger | None = None  # the newest ledger with a record that names nobody and cannot be read
+    blind: Ledger | None = None  # the newest ledger with a record that cannot be read: it may be about anybody
     more: bool = False  # the page was full
     records: int = 0
 
@@ -96,11 +96,8 @@ class Pages:
                 self._newest = place
                 touched += [(account_id, ledger) for account_id in self.touched(record)]
             except Malformed as malformed:
-                named = payments.accounts_named(record)
-                where = Ledger(max(self.complete + 1, last)) if ledger is None else ledger
-                touched += [(account_id, where) for account_id in named]
-                if ledger is None or not named:
-                    blind = where
+                blind = Ledger(max(self.complete + 1, last)) if ledger is None else ledger
+                touched += [(account_id, blind) for account_id in payments.accounts_named(record)]
                 refused.append(self._refuse(record, malformed))
         return last, Step(touched=touched, refused=refused, blind=blind, more=page.full, records=len(page.records))
 

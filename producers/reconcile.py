@@ -6,6 +6,7 @@ payments and changes, read to its end, carries that interval on until something 
 touched meanwhile are read again, and L moves on. Then each row is compared with the chain's state at L
 (`producers/reconcile_differences.py`). A row that is behind may only be late, and is looked at again for a while. A row
 that is newer than the read has moved on: what was read must have been recorded before, or the wallet is read again.
+Before a row is called behind, too: it may have skipped what was read.
 
 The rounds are bounded. Wallets that go on changing are compared at ledgers of their own, and counted apart.
 """
@@ -42,7 +43,7 @@ QUIET_S: Final = 15.0  # a network that shows nothing for so long: the wallets a
 QUIET_AGAIN_S: Final = 0.5
 LOOK_S: Final = 0.1
 LOOK_S_MAX: Final = 3.0
-LATE_S: Final = 5.0  # what a row that was read again is given, when the grace for all is over
+LATE_S: Final = 10.0  # what the rows of wallets that were read again are given, after the grace for all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,16 +86,15 @@ class Comparison:
 
     async def settle(self) -> None:
         """Find the ledger at which everybody is known, and what differs then."""
-        ends_at = _now_s() + self._pace.wait_s
+        late_s = self._pace.wait_s
         self._meetings_left = 2 * self._pace.rounds_max
         for _ in range(self._pace.rounds_max):
             await self._meet()
-            self.differing = await self._match(ends_at=ends_at)
-            early = self._early()
-            if not early:
+            self.differing = await self._match(ends_at=_now_s() + late_s)
+            if not await self._look_at_the_chain_again():
                 break
-            await self._read(early, at_least=Ledger(1))
-            ends_at = max(ends_at, _now_s() + min(LATE_S, self._pace.wait_s))
+            late_s = min(LATE_S, late_s)
+        self.differing = self.book.differing(self.differing)
         knowledge = self.book.knowledge
         is_common = self._find_common()
         self.ledger = self._common or knowledge.best_ledger() or self._latest
@@ -124,6 +124,8 @@ class Comparison:
 
     async def _read(self, numbers: Sequence[int], *, at_least: Ledger) -> None:
         """Read these wallets' states, each at the ledger of its row or later, as far as the source has come."""
+        if not numbers:
+            return
         history = await self._answered(self._parts.source.history)
         self._latest = max(self._latest, history.latest, at_least)
         self._steps.begin("reading states of wallets", len(numbers))
@@ -234,14 +236,24 @@ class Comparison:
             if fact is not None:
                 book.recall(number, fact)
 
-    def _early(self) -> list[int]:
-        """Those whose rows are newer than the read, and not of a ledger that this chain cannot have yet."""
-        newest = self._latest + REPLICA_LAG_LEDGERS
-        return [
+    async def _look_at_the_chain_again(self) -> bool:
+        """Read those again whose rows are newer than the read, or older: they may have skipped what was read. Whether
+        anything came of it.
+        """
+        newest = self._latest + REPLICA_LAG_LEDGERS  # what is beyond that, this chain cannot have yet
+        kinds = {number: self.book.verdict(number) for number in self.differing}
+        again = [
             number
-            for number in self.differing
-            if self.book.verdict(number) is Kind.TOO_EARLY and (self.book.row(number).version or 0) <= newest
+            for number, kind in kinds.items()
+            if (kind is Kind.TOO_EARLY and (self.book.row(number).version or 0) <= newest)
+            or (kind is Kind.BEHIND and len(kinds) <= AT_ONCE)
         ]
+        before = [self.book.state(number).version for number in again]
+        await self._read(again, at_least=self._latest)
+        return any(
+            kinds[number] is Kind.TOO_EARLY or self.book.state(number).version != version
+            for number, version in zip(again, before, strict=True)
+        )
 
     async def _answered(self, ask: Callable[[], Awaitable[T]]) -> T:
         """The answer, however often it takes within the patience."""

@@ -11,7 +11,7 @@ from producers.reconcile_accounts import Accounts
 from producers.reconcile_differences import Kind, Row, compare
 from producers.reconcile_knowledge import Knowledge
 from producers.source import State
-from schema.stellar import AccountId, Ledger, Malformed, Stroops, parse_account_id
+from schema.stellar import Ledger, Malformed, Stroops, parse_account_id
 
 _NO_BALANCE: Final = -1
 
@@ -91,8 +91,11 @@ class Book:
         """What is the matter with this wallet; None: nothing."""
         if number in self.unreadable or not self.knowledge.is_seen(number):
             return Kind.UNREADABLE
-        kind = compare(self.row(number), self.state(number))
-        return None if kind is Kind.TOO_EARLY and number in self._was_recorded else kind
+        return None if self.is_recalled(number) else compare(self.row(number), self.state(number))
+
+    def is_recalled(self, number: int) -> bool:
+        """Whether it agrees by what was recorded before: the row itself has moved on."""
+        return number in self._was_recorded and compare(self.row(number), self.state(number)) is Kind.TOO_EARLY
 
     def differing(self, numbers: Iterable[int]) -> list[int]:
         """Those of these wallets whose row is not what the chain holds."""
@@ -101,7 +104,3 @@ class Book:
     def held(self) -> list[int]:
         """The wallets on hold."""
         return sorted(self._held)
-
-    def at_least(self, number: int) -> Ledger:
-        """In which ledger or later a wallet must be read to be compared with its row, and to be news."""
-        return Ledger(max(self._versions[number], self.knowledge.state(number, AccountId("")).observed, 1))

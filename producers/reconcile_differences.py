@@ -4,7 +4,7 @@
 |--------------------------------------------|-----------------------------------|---------------------------|
 | no version                                 | anything                          | a missing baseline        |
 | a version beyond the ledger of the read    | not known yet                     | too early: read it again  |
-| an absence of any ledger up to the read    | no trustline                      | equal                     |
+| nothing held, not authorized, any ledger   | the same, or no trustline         | equal                     |
 | a balance of an older ledger than the read | no trustline                      | behind                    |
 | an older version                           | a newer version                   | behind                    |
 | a newer version                            | an older one, read at or after it | ahead: not of this chain  |
@@ -67,9 +67,9 @@ def compare(row: Row, state: State) -> Kind | None:  # noqa: PLR0911 - the rows 
         return Kind.MISSING
     if row.version > state.observed:
         return Kind.TOO_EARLY
+    if row.is_absence and state.balance_stroops == 0 and not state.authorized:
+        return None  # an absence seen again is not told again, and has a version only of the ledger it was seen in
     if state.is_absence:
-        if row.is_absence:
-            return None
         return Kind.BEHIND if row.version < state.observed else Kind.TOO_EARLY
     if row.version != state.version:
         return Kind.BEHIND if row.version < state.version else Kind.AHEAD

@@ -87,7 +87,7 @@ class Knowledge:
         self.drained = max(self.drained, ledger)
 
     def blind(self, ledger: Ledger) -> None:
-        """A record of this ledger could not be read at all: it may have touched anybody. Nothing is carried across."""
+        """A record of this ledger could not be read: it may have touched anybody. Nothing is carried across."""
         self._start = max(self._start, ledger)
         self.drained = max(self.drained, ledger)
 

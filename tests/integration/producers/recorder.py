@@ -76,8 +76,8 @@ def kinds(report: Report) -> dict[str, str]:
 
 
 async def judge(scene: Scene, report: Report) -> None:
-    """A wallet that was found equal, and not counted apart, was at the named ledger on the chain what the database's
-    newest fact up to that ledger says.
+    """Who was found equal, and not counted apart, held at the named ledger on the chain what its row says, or,
+    where the row has moved on, what was recorded before.
     """
     comparison = report.comparison
     out = {*comparison.differing, *comparison.apart, *comparison.gone}
@@ -87,14 +87,18 @@ async def judge(scene: Scene, report: Report) -> None:
         account_id = comparison.book.accounts[number]
         account = scene.chain.state.account(account_id, as_of=comparison.ledger)
         line = account.trustlines.get(scene.people.asset) if account else None
-        recorded = await scene.connection.fetchrow(
-            """select (s.usdc_balance * 10000000)::bigint as balance, s.authorized
-               from public.balance_snapshots s join public.stellar_wallets w on w.id = s.wallet_id
-               where w.public_key = $1 and s.ledger <= $2 and s.snapshot_type <> 'auto_deposit_trigger'
-               order by s.ledger desc limit 1""",
-            account_id,
-            comparison.ledger,
-        )
         held = (line.balance_stroops, line.authorized) if line else (0, False)
-        assert recorded is not None, account_id
-        assert tuple(recorded) == held, f"{account_id} at ledger {comparison.ledger}"
+        row = comparison.book.row(number)
+        said = (row.balance_stroops, row.authorized)
+        if comparison.book.is_recalled(number):
+            recorded = await scene.connection.fetchrow(
+                """select (s.usdc_balance * 10000000)::bigint as balance, s.authorized
+                   from public.balance_snapshots s join public.stellar_wallets w on w.id = s.wallet_id
+                   where w.public_key = $1 and s.ledger <= $2 and s.snapshot_type <> 'auto_deposit_trigger'
+                   order by s.ledger desc limit 1""",
+                account_id,
+                max(comparison.ledger, comparison.book.state(number).observed),
+            )
+            assert recorded is not None, account_id
+            said = tuple(recorded)
+        assert said == held, f"{account_id} at ledger {comparison.ledger}"

@@ -99,7 +99,7 @@ def learned(draw: st.DrawFn) -> tuple[KeptChain, Knowledge]:
     return chain, knowledge
 
 
-@settings(max_examples=400)
+@settings(max_examples=250)
 @given(learned())
 def test_what_is_known_is_true(found: tuple[KeptChain, Knowledge]) -> None:
     """In every ledger of a wallet's interval the chain held what was read of it, whatever was read when."""
@@ -117,7 +117,7 @@ def test_what_is_known_is_true(found: tuple[KeptChain, Knowledge]) -> None:
             assert held == told or (absent_like and held in (None, (0, False))), (wallet, ledger)
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(learned())
 def test_the_common_ledger_is_in_every_interval(found: tuple[KeptChain, Knowledge]) -> None:
     """The ledger at which everybody is known is the newest such, by trying every ledger there is; where there is none,
