@@ -60,12 +60,12 @@ def check_form(request: web.BaseRequest, *, bytes_max: int) -> None:
 
 async def body(request: web.BaseRequest, *, bytes_max: int, within_s: float) -> bytes:
     """The whole body, within its time and size."""
-    if request.headers.get("Expect", "").lower() == "100-continue":
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0
     found = bytearray()
     try:
         async with asyncio.timeout(within_s):
+            if request.headers.get("Expect", "").lower() == "100-continue":
+                await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                request.writer.output_size = 0
             async for chunk in request.content.iter_any():
                 found += chunk
                 if len(found) > bytes_max:
@@ -77,7 +77,7 @@ async def body(request: web.BaseRequest, *, bytes_max: int, within_s: float) -> 
     except web.RequestPayloadError as error:
         reason = type(error.__cause__ or error).__name__
         raise Problem(Outcome.BAD_HTTP, f"the body breaks off: {reason}", where="body") from error
-    except ConnectionError as error:
+    except OSError as error:
         raise Problem(Outcome.GONE, "before the body was there") from error
     return bytes(found)
 

@@ -95,6 +95,24 @@ async def test_a_sender_that_reads_no_answers_is_cut(scene: Scene) -> None:
         writer.transport.abort()
 
 
+@pytest.mark.parametrize("head", [b"expect: 100-continue\r\n", b""])
+async def test_a_sender_that_hangs_up_is_no_bug(scene: Scene, head: bytes) -> None:
+    """At any moment, also while it is told to go on: it is counted as gone, and nobody else notices."""
+    first, rest = request(BODY, signed(BODY)).split(b"\r\n", 1)
+    whole = first + b"\r\n" + head + rest
+    async with door(scene, webhook_body_within_s=0.5) as opened:
+        for number in range(60):
+            _, writer = await asyncio.open_connection("127.0.0.1", opened.port)
+            writer.write(whole[: -len(BODY)] if number % 2 else whole)
+            for _ in range(number % 5):
+                await asyncio.sleep(0)
+            writer.transport.abort()
+        await until_true(lambda: opened.count("producers_webhook_connections") == 0, what="all are gone")
+        assert (await opened.sender().hint(BODY)).status == 200
+        assert opened.outcomes("gone") > 0
+        assert opened.outcomes("bug") == 0
+
+
 async def _drip(writer: asyncio.StreamWriter, content: bytes) -> None:
     for byte in content:
         writer.write(bytes([byte]))
