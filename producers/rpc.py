@@ -19,13 +19,13 @@ from typing import Any, Final
 import aiohttp
 import structlog
 
-from producers import rpc_events, rpc_wire, rpc_xdr
+from producers import rpc_events, rpc_places, rpc_wire, rpc_xdr
 from producers.budget import Budget
 from producers.rpc_http import RpcHttp
 from producers.rpc_states import CALLS_AT_ONCE, KEYS_MAX, RpcStates
 from producers.rpc_transactions import RpcTransactions
 from producers.rpc_wire import Event, Events, Refused
-from producers.source import History, Page, State, Unavailable
+from producers.source import Fatal, History, Page, State, Unavailable
 from schema.balance_event import Movement
 from schema.service.readiness import Readiness
 from schema.stellar import AccountId, Asset, Cursor, Ledger, Malformed, Network, cursor_after_ledger
@@ -35,6 +35,7 @@ log = structlog.get_logger(__name__)
 EVENTS_MAX: Final = 1_000  # of one answer; RPC's own limit is 10,000, a provider may have a lower one
 ANSWERS_MAX: Final = 200  # of one page: the longest history, or the largest operation, takes fewer
 CLOSE_TIMES_MAX: Final = 1_000
+FEES_LEDGERS: Final = 50  # some five minutes
 POLL_S: Final = 1.0  # a ledger takes five: seen half a second late, for one call a second
 WAIT_S: Final = 55.0  # as long as a stream of Horizon's lasts
 
@@ -62,6 +63,7 @@ class Rpc:
         self._transactions = RpcTransactions(self._http)
         self._asset = asset
         self._contract = rpc_xdr.contract_of(asset, network)
+        self._native_contract = rpc_xdr.native_contract(network)
         self._poll_s = poll_s
         self._events_max = EVENTS_MAX
         self._closed: dict[Ledger, datetime] = {}
@@ -76,7 +78,37 @@ class Rpc:
         except Malformed as malformed:
             raise Unavailable(f"RPC_URL does not answer as a Stellar RPC does: {malformed}") from malformed
         self._http.newest = max(self._http.newest, latest)
+        await self._check_classic_events(history)
         return history
+
+    async def _check_classic_events(self, history: History) -> None:
+        """Every transaction has a fee, and an event of it, where the core behind RPC tells of classic operations. One
+        that does not would hide every ordinary payment.
+        """
+        start = max(history.elder, history.latest - FEES_LEDGERS + 1)
+        if await self._fees({"startLedger": start}):
+            return
+        asked = {"startLedger": start, "pagination": {"limit": 1}}
+        try:
+            ledger = rpc_wire.first_transaction(await self._http.call("getTransactions", asked))
+        except Malformed as malformed:
+            raise Unavailable(f"getTransactions: {malformed}") from malformed
+        if ledger is None or await self._fees({"startLedger": ledger, "endLedger": ledger + 1}):
+            return
+        raise Fatal(
+            f"RPC_URL shows a transaction in ledger {ledger} and no event of its fee: the stellar-core behind it does "
+            "not tell of classic operations, and payments would not be seen. Set EMIT_CLASSIC_EVENTS=true there, use "
+            "another RPC, or set BALANCE_SOURCE=horizon"
+        )
+
+    async def _fees(self, asked: Mapping[str, Any]) -> bool:
+        """Whether there are any events of fees."""
+        fees = {"contractIds": [self._native_contract], "topics": [[rpc_xdr.symbol("fee"), "**"]]}
+        answer = await self._http.call("getEvents", {**asked, "filters": [fees], "pagination": {"limit": 1}})
+        try:
+            return bool(rpc_wire.entries(answer, "events"))
+        except Malformed as malformed:
+            raise Unavailable(f"getEvents: {malformed}") from malformed
 
     async def payments(self, cursor: Cursor) -> Page:
         try:
@@ -207,7 +239,7 @@ class Rpc:
         """How RPC is asked for what comes behind a cursor. What it has must be known before."""
         if not self._http.newest:
             await self.history()
-        asked = rpc_wire.start_behind(cursor, newest=self._http.newest)
+        asked = rpc_places.start_behind(cursor, newest=self._http.newest)
         if up_to is not None and "startLedger" in asked:
             asked["endLedger"] = up_to + 1
         return asked
@@ -225,7 +257,7 @@ class Rpc:
                 self._events_max = max(1, min(self._events_max, refused.limit_max))
             if refused.ledgers is None:
                 raise
-            raise _Outside(is_too_old=rpc_wire.first_ledger(asked) < refused.ledgers[0]) from refused
+            raise _Outside(is_too_old=rpc_places.first_ledger(asked) < refused.ledgers[0]) from refused
         except Malformed as malformed:
             raise Unavailable(f"getEvents: {malformed}") from malformed
         self._http.check_newest("getEvents", events.latest)

@@ -1,11 +1,4 @@
-"""Stellar RPC's answers, read, and the places in its history: JSON in, values out. What makes no sense is Malformed.
-
-Places. RPC's events are numbered `<operation>-<event>`: the operation's place as Horizon has it (ledger << 32 |
-transaction << 12 | operation), but with operations counted from 0, where Horizon counts from 1. So an operation's id is
-the same for both sources when 1 is added here, and the cursors of a stream are Horizon's, whichever source it reads:
-`<id>` is behind that operation, `<ledger + 1> << 32` is behind that ledger. To ask for what comes behind an operation
-RPC is given the last event that it could have; not the very last number, which RPC would count over into 0.
-"""
+"""Stellar RPC's answers, read: JSON in, values out. What makes no sense is Malformed, with its place."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -14,23 +7,20 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from producers import horizon_wire, rpc_xdr
+from producers.rpc_places import DIGITS_MAX, LEDGER_BITS
 from producers.source import State, Unavailable
 from schema import wire
 from schema.stellar import (
     OPERATION_ID_MAX,
     AccountId,
     Asset,
-    Cursor,
     Ledger,
     Malformed,
     Stroops,
     ledger_of_operation,
 )
 
-EVENT_LAST: Final = 2**32 - 2
 MESSAGE_CHARACTERS_MAX: Final = 200
-DIGITS_MAX: Final = 20
-LEDGER_BITS: Final = 32
 _EVENT_ID: Final = re.compile(r"([0-9]{1,19})-([0-9]{1,10})", re.ASCII)
 _RANGE: Final = re.compile(r"ledger range: ([0-9]{1,10}) - ([0-9]{1,10})", re.ASCII)
 _LIMIT: Final = re.compile(r"limit must not exceed ([0-9]{1,6})", re.ASCII)
@@ -105,7 +95,7 @@ def ledger_range(answer: Mapping[str, Any]) -> tuple[Ledger, Ledger]:
 
 def closed_at(answer: Mapping[str, Any], ledger: Ledger) -> datetime:
     """When a ledger closed: getLedgers."""
-    for number, entry in enumerate(_list(answer, "ledgers")):
+    for number, entry in enumerate(entries(answer, "ledgers")):
         place = f"ledgers[{number}]"
         found = _object(entry, place)
         if _ledger(found, "sequence", within=place) == ledger:
@@ -122,7 +112,7 @@ def states(
     observed = _ledger(answer, "latestLedger")
     asked = {rpc_xdr.trustline_key(account_id, asset): account_id for account_id in account_ids}
     found: dict[AccountId, State | Malformed] = {}
-    for number, entry in enumerate(_list(answer, "entries")):
+    for number, entry in enumerate(entries(answer, "entries")):
         fields = _object(entry, f"entries[{number}]")
         account_id = asked.pop(str(fields.get("key")), None)
         if account_id is None:  # not asked for, or a second time: what is missing may be missing for as odd a reason
@@ -160,7 +150,7 @@ def _state(fields: Mapping[str, Any], account_id: AccountId, asset: Asset, obser
 def events(answer: Mapping[str, Any], *, limit: int) -> Events:
     """getEvents, in order."""
     latest = _ledger(answer, "latestLedger")
-    found = [_event(entry, f"events[{number}]") for number, entry in enumerate(_list(answer, "events"))]
+    found = [_event(entry, f"events[{number}]") for number, entry in enumerate(entries(answer, "events"))]
     order = [(event.operation_id, event.number) for event in found]
     if order != sorted(set(order)):
         raise Malformed(order[:4], expected="events in order, each once", field="events")
@@ -204,26 +194,10 @@ def transaction(answer: Mapping[str, Any]) -> str | None:
     return envelope
 
 
-# Places
-
-
-def start_behind(cursor: Cursor, *, newest: Ledger) -> dict[str, Any]:
-    """How RPC is asked for what comes behind a cursor. Behind a whole ledger it can begin with the next one, where that
-    is there already, or else with nothing left of this one.
-    """
-    place = int(cursor) if len(cursor) <= DIGITS_MAX and cursor.isascii() and cursor.isdigit() else -1
-    if not 0 < place <= OPERATION_ID_MAX:
-        raise Malformed(cursor, expected="a cursor: an operation's id or the end of a ledger", field="cursor")
-    first = Ledger(place >> LEDGER_BITS)
-    if place == first << LEDGER_BITS and first <= newest:
-        return {"startLedger": first}
-    return {"cursor": f"{place - 1:019d}-{EVENT_LAST:010d}"}
-
-
-def first_ledger(asked: Mapping[str, Any]) -> Ledger:
-    """The ledger that RPC must have to answer that."""
-    found = asked["startLedger"] if "startLedger" in asked else int(asked["cursor"].partition("-")[0]) >> LEDGER_BITS
-    return Ledger(found)
+def first_transaction(answer: Mapping[str, Any]) -> Ledger | None:
+    """The ledger of the first one that getTransactions shows; None: it shows none."""
+    found = entries(answer, "transactions")
+    return _ledger(_object(found[0], "transactions[0]"), "ledger", within="transactions[0]") if found else None
 
 
 # Fields
@@ -254,8 +228,8 @@ def _object(value: object, place: str) -> dict[str, Any]:
     return value
 
 
-def _list(answer: Mapping[str, Any], name: str) -> list[Any]:
-    """A list; RPC may say null where it has nothing."""
+def entries(answer: Mapping[str, Any], name: str) -> list[Any]:
+    """A list in an answer; RPC may say null where it has nothing."""
     value = answer.get(name, ())
     if value is None:
         return []

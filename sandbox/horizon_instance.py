@@ -25,6 +25,7 @@ class Options:
     submit_timeout_s: float = 30.0
     requests_per_hour: int = 0
     burst: int = 100
+    rpc_classic_events: bool = True  # EMIT_CLASSIC_EVENTS of its core; without it only contract calls have events
     rpc_limit: int = 0  # of one answer of Stellar RPC, where its provider allows fewer; 0: the usual one
 
 

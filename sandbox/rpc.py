@@ -3,7 +3,7 @@
 Faults strike a method by the path `/rpc/<method>`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -11,12 +11,13 @@ import orjson
 from aiohttp import web
 
 from sandbox import rpc_xdr
-from sandbox.chain_history import Entry, Kind, LedgerHeader, Span
+from sandbox.chain_history import Entry, Kind, LedgerHeader, Span, Transaction
 from sandbox.chain_state import Trustline
 from sandbox.horizon_faults import Fault
 from sandbox.horizon_instance import Instance
 from sandbox.horizon_views import FAULT
-from sandbox.rpc_events import EVENT_MAX, TRANSACTION_MAX, cursor, end_of, events_of
+from sandbox.rpc_events import EVENT_MAX, TRANSACTION_MAX, end_of
+from sandbox.rpc_scan import Scan, matches
 from schema.stellar import STROOPS_PER_UNIT, Asset, Malformed, parse_stroops
 
 PATH: Final = "/rpc"
@@ -29,7 +30,6 @@ SCAN_LEDGERS_MAX: Final = 10_000
 LEDGERS_MAX: Final = 200
 LEDGERS_DEFAULT: Final = 50
 PARSE_ERROR, INVALID_REQUEST, NO_SUCH_METHOD, INVALID_PARAMS = -32700, -32600, -32601, -32602
-RENDERED_MAX: Final = 50_000
 JsonObject = dict[str, Any]
 
 
@@ -58,7 +58,7 @@ class Rpc:
     def __init__(self, instance: Instance) -> None:
         self._instance = instance
         self._chain = instance.chain
-        self._rendered: dict[int, list[JsonObject]] = {}
+        self._scan = Scan(instance)
         self._methods: Mapping[str, Callable[[JsonObject, LedgerHeader, Fault | None], JsonObject]] = {
             "getHealth": self.health,
             "getNetwork": self.network,
@@ -67,6 +67,7 @@ class Rpc:
             "getEvents": self.events,
             "getLedgerEntries": self.ledger_entries,
             "getTransaction": self.transaction,
+            "getTransactions": self.transactions,
         }
 
     def routes(self) -> list[web.RouteDef]:
@@ -147,8 +148,8 @@ class Rpc:
             raise RpcError(INVALID_REQUEST, f"startLedger must be within the ledger range: {elder} - {here.sequence}")
         end = min(here.sequence + 1, first + SCAN_LEDGERS_MAX, asked.get("endLedger") or here.sequence + 1)
         found = []
-        for event in self._events_from(start, end):
-            if not filters or any(_matches(each, event) for each in filters):
+        for event in self._scan.events_from(start, end):
+            if not filters or any(matches(each, event) for each in filters):
                 found.append(event)
                 if len(found) == limit:
                     break
@@ -168,28 +169,6 @@ class Rpc:
         if not (dash and toid.isdigit() and number.isdigit()):
             raise RpcError(INVALID_PARAMS, f"invalid event id {given}")
         return int(toid), (int(number) + 1) & EVENT_MAX
-
-    def _events_from(self, start: tuple[int, int], end_ledger: int) -> Iterator[JsonObject]:
-        """Every event from that place on, in the ledgers before the last one."""
-        begin = cursor(*start)
-        span = Span(cursor=start[0], descending=False, limit=1000, latest_ledger=end_ledger - 1)
-        while True:
-            entries = self._chain.history.page(Kind.OPERATIONS, span)
-            for entry in entries:
-                for event in self._events_of(entry):
-                    if event["id"] >= begin:
-                        yield event
-            if len(entries) < span.limit:
-                return
-            span = replace(span, cursor=entries[-1].operation_id)
-
-    def _events_of(self, entry: Entry) -> list[JsonObject]:
-        found = self._rendered.get(entry.operation_id)
-        if found is None:
-            if len(self._rendered) >= RENDERED_MAX:
-                self._rendered.clear()
-            found = self._rendered[entry.operation_id] = events_of(entry, self._chain.network)
-        return found
 
     def ledger_entries(self, asked: JsonObject, here: LedgerHeader, fault: Fault | None) -> JsonObject:
         keys = asked.get("keys") or []
@@ -241,17 +220,30 @@ class Rpc:
         )
         page = self._chain.history.page(Kind.OPERATIONS, span)
         entries = [entry for entry in page if entry.transaction.hash == wanted]
+        return {**range_, **self._told(found, entries), "createdAt": str(int(found.closed_at.timestamp()))}
+
+    def transactions(self, asked: JsonObject, here: LedgerHeader, _fault: Fault | None) -> JsonObject:
+        """One page from a ledger on; the cursor is not followed."""
+        pagination = asked.get("pagination") or {}
+        limit = self._limit(pagination, default=LEDGERS_DEFAULT, largest=LEDGERS_MAX)
+        found: list[JsonObject] = []
+        for ledger in range(asked.get("startLedger") or here.sequence, here.sequence + 1):
+            found += [
+                {**self._told(each, ()), "createdAt": int(each.closed_at.timestamp())}
+                for each in self._scan.transactions_of(ledger)[: limit - len(found)]
+            ]
+        return {"transactions": found, **self._range(here), "cursor": str(here.sequence << 32)}
+
+    def _told(self, transaction: Transaction, entries: Sequence[Entry]) -> JsonObject:
         return {
-            "status": "SUCCESS" if found.successful else "FAILED",
-            **range_,
-            "txHash": wanted,
-            "applicationOrder": found.token >> 12 & TRANSACTION_MAX,
+            "status": "SUCCESS" if transaction.successful else "FAILED",
+            "txHash": transaction.hash,
+            "applicationOrder": transaction.token >> 12 & TRANSACTION_MAX,
             "feeBump": False,
-            "envelopeXdr": rpc_xdr.envelope_of(found, entries, self._chain.network),
+            "envelopeXdr": rpc_xdr.envelope_of(transaction, entries, self._chain.network) if entries else "",
             "resultXdr": "",
             "resultMetaXdr": "",
-            "ledger": found.ledger,
-            "createdAt": str(int(found.closed_at.timestamp())),
+            "ledger": transaction.ledger,
         }
 
     def _range(self, here: LedgerHeader) -> JsonObject:
@@ -273,24 +265,3 @@ class Rpc:
 
 def _error(code: int, message: str) -> JsonObject:
     return {"error": {"code": code, "message": message}}
-
-
-def _matches(wanted: JsonObject, event: JsonObject) -> bool:
-    types = str(wanted.get("type") or "")
-    contracts, topics = wanted.get("contractIds"), wanted.get("topics")
-    return (
-        (not types or event["type"] in types.split(","))
-        and (not contracts or event["contractId"] in contracts)
-        and (not topics or any(_matches_topics(each, event["topic"]) for each in topics))
-    )
-
-
-def _matches_topics(wanted: list[str], topics: list[str]) -> bool:
-    """`*` is any one topic, `**` in the end any number of them."""
-    if wanted and wanted[-1] == "**":
-        wanted = wanted[:-1]
-        if len(topics) < len(wanted):
-            return False
-    elif len(topics) != len(wanted):
-        return False
-    return all(each in ("*", topic) for each, topic in zip(wanted, topics, strict=False))

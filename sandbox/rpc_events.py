@@ -1,6 +1,6 @@
 """The events that the network tells of an operation since protocol 23 (CAP-67): one for every movement of an asset."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -9,7 +9,7 @@ import stellar_sdk
 from stellar_sdk import scval
 
 from sandbox.chain_effects import asset_text
-from sandbox.chain_history import Entry
+from sandbox.chain_history import Entry, Transaction
 from sandbox.chain_operations import (
     AssetChange,
     ChangeKind,
@@ -84,23 +84,38 @@ def events_of(entry: Entry, network: Network) -> list[JsonObject]:
     """The events of an operation as getEvents shows them. RPC counts operations from 0."""
     if not entry.transaction.successful:
         return []
-    toid = entry.operation_id - 1
+    told = told_of(entry.operation, entry.outcome)
+    return [_event(each, entry.transaction, entry.operation_id - 1, at, network) for at, each in enumerate(told)]
+
+
+def fees_of(transactions: Iterable[Transaction], network: Network) -> list[JsonObject]:
+    """The events of a ledger's fees, which are taken before its first operation, also of what fails."""
     return [
-        {
-            "type": "contract",
-            "ledger": entry.transaction.ledger,
-            "ledgerClosedAt": entry.transaction.closed_at_text,
-            "contractId": contract_of(told.asset, network),
-            "id": cursor(toid, number),
-            "operationIndex": toid & OPERATION_MAX,
-            "transactionIndex": toid >> 12 & TRANSACTION_MAX,
-            "txHash": entry.transaction.hash,
-            "inSuccessfulContractCall": True,
-            "topic": _topics(told),
-            "value": _value(told),
-        }
-        for number, told in enumerate(told_of(entry.operation, entry.outcome))
+        _event(
+            Told(name="fee", asset=None, addresses=(each.source,), stroops=each.fee_stroops),
+            each,
+            each.ledger << 32,
+            number,
+            network,
+        )
+        for number, each in enumerate(transactions)
     ]
+
+
+def _event(told: Told, transaction: Transaction, toid: int, number: int, network: Network) -> JsonObject:
+    return {
+        "type": "contract",
+        "ledger": transaction.ledger,
+        "ledgerClosedAt": transaction.closed_at_text,
+        "contractId": contract_of(told.asset, network),
+        "id": cursor(toid, number),
+        "operationIndex": toid & OPERATION_MAX,
+        "transactionIndex": toid >> 12 & TRANSACTION_MAX,
+        "txHash": transaction.hash,
+        "inSuccessfulContractCall": transaction.successful,
+        "topic": _topics(told),
+        "value": _value(told),
+    }
 
 
 def cursor(toid: int, number: int) -> str:
@@ -170,7 +185,8 @@ def _issuer(asset: Asset | None) -> str:
 
 
 def _topics(told: Told) -> list[str]:
-    return [_symbol(told.name), *(_address(each) for each in told.addresses), _text(asset_text(told.asset))]
+    topics = [_symbol(told.name), *(_address(each) for each in told.addresses)]
+    return topics if told.name == "fee" else [*topics, _text(asset_text(told.asset))]
 
 
 def _value(told: Told) -> str:

@@ -124,15 +124,15 @@ async def test_a_cursor_leads_on_as_the_real_one_does() -> None:
             )
         ledger = client.horizon.close_ledger().sequence
         whole = (await ask(client, "getEvents", startLedger=ledger, filters=[]))["result"]["events"]
-        assert len(whole) == 9
+        assert len(whole) == 3 + 3 * 3  # the fees come first
         for number, event in enumerate(whole):
             page = {"cursor": event["id"], "limit": 2}
             rest = (await ask(client, "getEvents", filters=[], pagination=page))["result"]
             assert rest["events"] == whole[number + 1 : number + 3]
             assert rest["cursor"] == (rest["events"][-1]["id"] if len(rest["events"]) == 2 else end_of(ledger))
-        over = f"{whole[4]['id'][:19]}-{EVENT_MAX:010d}"
+        over = f"{whole[7]['id'][:19]}-{EVENT_MAX:010d}"
         again = (await ask(client, "getEvents", filters=[], pagination={"cursor": over}))["result"]["events"]
-        assert again == whole[3:]
+        assert again == whole[6:]
 
 
 async def test_topics_are_matched_place_by_place() -> None:
@@ -150,7 +150,7 @@ async def test_topics_are_matched_place_by_place() -> None:
             answer = await ask(client, "getEvents", startLedger=ledger, filters=[{"topics": list(topics)}])
             return len(answer["result"]["events"])
 
-        assert await count(["**"]) == 2
+        assert await count(["**"]) == 2 + 2  # with the fees
         assert await count([transfer, "**"]) == 1
         assert await count([transfer, "*", to, "*"]) == 1
         assert await count([transfer, "*", to]) == 0

@@ -15,7 +15,7 @@ from producers.budget import Budget
 from producers.horizon import Horizon
 from producers.horizon_http import open_session
 from producers.rpc import Rpc
-from producers.source import Page, Source, Unavailable
+from producers.source import Fatal, Page, Source, Unavailable
 from sandbox import world
 from sandbox.chain import Chain
 from sandbox.chain_operations import CrossOffer, Operation, PathPayment
@@ -524,6 +524,22 @@ async def test_another_service_is_not_taken_for_rpc() -> None:
         )
         with pytest.raises(Unavailable):
             await wrong.history()
+
+
+async def test_an_rpc_that_does_not_tell_of_classic_operations_is_refused() -> None:
+    """Its core must be told to: without that it would show contract calls and no payment, and nobody would notice. As
+    long as nothing happens that cannot be told.
+    """
+    async with placed(options=Options(rpc_classic_events=False)) as place:
+        await place.rpc.history()
+        place.pay()
+        place.close()
+        with pytest.raises(Fatal, match="EMIT_CLASSIC_EVENTS"):
+            await place.rpc.history()
+    async with placed() as place:
+        place.pay()
+        place.close()
+        await place.rpc.history()
 
 
 async def test_a_ledger_of_another_network_is_not_believed() -> None:

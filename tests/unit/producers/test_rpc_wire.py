@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers import horizon_wire, rpc_wire, rpc_xdr
+from producers import horizon_wire, rpc_places, rpc_wire, rpc_xdr
 from producers.rpc_wire import Refused
 from producers.source import State, Unavailable
 from schema.stellar import AccountId, Asset, Cursor, Ledger, Malformed, Network, Stroops, cursor_after_ledger
@@ -238,7 +238,7 @@ def test_rpc_goes_on_exactly_behind_the_cursor(ledger: int, transaction: int, op
     and in a ledger that it has, unless the cursor is beyond the newest.
     """
     place = ledger << 32 | transaction << 12 | operation
-    asked = rpc_wire.start_behind(Cursor(str(place)), newest=Ledger(newest))
+    asked = rpc_places.start_behind(Cursor(str(place)), newest=Ledger(newest))
     if "startLedger" in asked:
         assert (place & 0xFFFFFFFF, asked["startLedger"]) == (0, ledger)
         assert ledger <= newest
@@ -256,15 +256,15 @@ def test_rpc_goes_on_exactly_behind_the_cursor(ledger: int, transaction: int, op
 def test_what_is_no_place_is_refused(cursor: str) -> None:
     """A cursor that no stream of ours ever saved is not guessed at."""
     with pytest.raises(Malformed):
-        rpc_wire.start_behind(Cursor(cursor), newest=Ledger(1))
+        rpc_places.start_behind(Cursor(cursor), newest=Ledger(1))
 
 
 def test_behind_a_ledger_is_before_the_next() -> None:
     """Where the next ledger is there it begins with it; where it is not there yet, with what is left of this one."""
     behind = cursor_after_ledger(Ledger(LEDGER))
-    assert rpc_wire.start_behind(behind, newest=Ledger(LEDGER + 1)) == {"startLedger": LEDGER + 1}
-    asked = rpc_wire.start_behind(behind, newest=Ledger(LEDGER))
-    assert rpc_wire.first_ledger(asked) == LEDGER
+    assert rpc_places.start_behind(behind, newest=Ledger(LEDGER + 1)) == {"startLedger": LEDGER + 1}
+    asked = rpc_places.start_behind(behind, newest=Ledger(LEDGER))
+    assert rpc_places.first_ledger(asked) == LEDGER
 
 
 # XDR

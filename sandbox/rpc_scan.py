@@ -1,0 +1,98 @@
+"""Going through the simulated chain's events as RPC does: from a place on, by filters."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Final
+
+from sandbox.chain_history import Entry, Kind, Span, Transaction
+from sandbox.chain_operations import ContractCall
+from sandbox.chain_transactions import OPERATIONS_PER_LEDGER_MAX
+from sandbox.horizon_instance import Instance
+from sandbox.rpc_events import cursor, events_of, fees_of
+
+RENDERED_MAX: Final = 50_000
+ENTRIES_AT_ONCE: Final = 1_000
+JsonObject = dict[str, Any]
+
+
+class Scan:
+    """The chain's events in order. What was rendered once is kept."""
+
+    def __init__(self, instance: Instance) -> None:
+        self._history = instance.chain.history
+        self._network = instance.chain.network
+        self._options = instance.options
+        self._rendered: dict[int, list[JsonObject]] = {}
+
+    def events_from(self, start: tuple[int, int], end_ledger: int) -> Iterator[JsonObject]:
+        """Every event from that place on, in the ledgers before the last one."""
+        begin = cursor(*start)
+        span = Span(
+            cursor=start[0],
+            descending=False,
+            limit=ENTRIES_AT_ONCE,
+            latest_ledger=end_ledger - 1,
+            include_failed=True,
+        )
+        ledger = 0
+        while True:
+            entries = self._history.page(Kind.OPERATIONS, span)
+            for entry in entries:
+                fees = self._fees_of(entry.transaction.ledger) if entry.transaction.ledger != ledger else []
+                ledger = entry.transaction.ledger
+                for event in (*fees, *self._events_of(entry)):
+                    if event["id"] >= begin:
+                        yield event
+            if len(entries) < span.limit:
+                return
+            span = replace(span, cursor=entries[-1].operation_id)
+
+    def transactions_of(self, ledger: int) -> list[Transaction]:
+        """A ledger's transactions, in order."""
+        span = Span(
+            cursor=None,
+            descending=False,
+            limit=OPERATIONS_PER_LEDGER_MAX,
+            latest_ledger=ledger,
+            include_failed=True,
+            only_ledger=ledger,
+        )
+        entries = self._history.page(Kind.OPERATIONS, span)
+        return list({entry.transaction.hash: entry.transaction for entry in entries}.values())
+
+    def _fees_of(self, ledger: int) -> list[JsonObject]:
+        if not self._options.rpc_classic_events:
+            return []
+        return fees_of(self.transactions_of(ledger), self._network)
+
+    def _events_of(self, entry: Entry) -> list[JsonObject]:
+        if not self._options.rpc_classic_events and not isinstance(entry.operation, ContractCall):
+            return []
+        found = self._rendered.get(entry.operation_id)
+        if found is None:
+            if len(self._rendered) >= RENDERED_MAX:
+                self._rendered.clear()
+            found = self._rendered[entry.operation_id] = events_of(entry, self._network)
+        return found
+
+
+def matches(wanted: JsonObject, event: JsonObject) -> bool:
+    """Whether the event is asked for by this filter."""
+    types = str(wanted.get("type") or "")
+    contracts, topics = wanted.get("contractIds"), wanted.get("topics")
+    return (
+        (not types or event["type"] in types.split(","))
+        and (not contracts or event["contractId"] in contracts)
+        and (not topics or any(_matches_topics(each, event["topic"]) for each in topics))
+    )
+
+
+def _matches_topics(wanted: list[str], topics: list[str]) -> bool:
+    """`*` is any one topic, `**` in the end any number of them."""
+    if wanted and wanted[-1] == "**":
+        wanted = wanted[:-1]
+        if len(topics) < len(wanted):
+            return False
+    elif len(topics) != len(wanted):
+        return False
+    return all(each in ("*", topic) for each, topic in zip(wanted, topics, strict=False))
