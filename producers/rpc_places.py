@@ -1,10 +1,10 @@
 """Places in the history: a stream's cursors, and how Stellar RPC is asked for what comes behind one.
 
 RPC numbers events `<operation>-<event>`: the operation's place as Horizon has it (ledger << 32 | transaction << 12 |
-operation), but with operations counted from 0, where Horizon counts from 1. So with 1 added an operation's id is the same
-for both, and the cursors of a stream are Horizon's, whichever source it reads: `<id>` is behind that operation,
-`<ledger + 1> << 32` is behind that ledger. To ask for what comes behind an operation RPC is given the last event that it
-could have; not the very last number, which RPC would count over into 0.
+operation), but with operations counted from 0, where Horizon counts from 1. So with 1 added an operation's id is the
+same for both, and the cursors of a stream are Horizon's, whichever source it reads: `<id>` is behind that operation,
+`<ledger + 1> << 32` is behind that ledger. To ask for what comes behind an operation RPC is given the last event that
+it could have; not the very last number, which RPC would count over into 0.
 """
 
 from collections.abc import Mapping
