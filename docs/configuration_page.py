@@ -145,7 +145,7 @@ def _default(field: FieldInfo) -> str:
         return "**required**"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
-    if value in (None, frozenset(), ()):
+    if value in (None, "", frozenset(), ()):
         return "none"
     if field.annotation is Stroops:
         return f"`{format_stroops(value).rstrip('0').rstrip('.')}`"
