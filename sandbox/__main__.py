@@ -88,16 +88,7 @@ def main(  # noqa: PLR0913 - one argument per option
         )
     except Malformed as malformed:
         _refuse(str(malformed))
-    if no_stream and not poll:
-        _refuse("--no-stream needs --poll: nobody would tell anything")
-    if not options.simulates_chain and not options.accounts:
-        _refuse("--horizon and --rpc need at least one --account G... to watch")
-    urls = {"horizon": options.horizon_url, "rpc": options.rpc_url}
-    for each in () if options.simulates_chain else options.source.streams.values():
-        if urls[each] is None:
-            _refuse(
-                f"--source {options.source} needs --{each}, or neither --horizon nor --rpc: the chain is then simulated"
-            )
+    _check(options)
     logs.configure(level="error", log_format="console")  # the parts' own logs are in the folder
     try:
         exact = asyncio.run(_run(options, as_json=json))
@@ -105,6 +96,20 @@ def main(  # noqa: PLR0913 - one argument per option
         sys.stderr.write(f"the sandbox cannot go on: {failure}\nlogs: {options.folder}\n")
         sys.exit(EXIT_INEXACT)
     sys.exit(0 if exact else EXIT_INEXACT)
+
+
+def _check(options: Options) -> None:
+    """End it where options contradict each other."""
+    if not options.stream and not options.poll:
+        _refuse("--no-stream needs --poll: nobody would tell anything")
+    if options.simulates_chain:
+        return
+    if not options.accounts:
+        _refuse("--horizon and --rpc need at least one --account G... to watch")
+    urls = {"horizon": options.horizon_url, "rpc": options.rpc_url}
+    for each in options.source.streams.values():
+        if urls[each] is None:
+            _refuse(f"--source {options.source} needs --{each}, or neither: the chain is then simulated")
 
 
 def _refuse(message: str) -> None:

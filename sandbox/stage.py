@@ -212,6 +212,7 @@ async def _start_ours(stage: Stage, say: Say) -> None:
     if options.kafka is None:
         environment["GROUP_SESSION_TIMEOUT_MS"] = str(EMBEDDED_SESSION_TIMEOUT_MS)
     programs = {name: ["producers", "stream"] for name in options.source.streams} if options.stream else {}
+    environment["BALANCE_SOURCE"] = next(iter(options.source.streams.values()))
     if options.poll:
         programs["poll"] = ["producers", "poll"]
     programs["consumer"] = ["consumer"]
