@@ -135,10 +135,11 @@ class Wallets:
             self._active[account_id] = Wallet(complete_since=self.newest)
         self._tracked.see(account_id)
         first = version is None  # a restart reads such a wallet by itself: no cursor needs to wait for it
-        if first and not (is_urgent and len(self.touched) < UNREAD_AT_ONCE):
-            self.unread.baselines[account_id] = (
-                self.newest
-            )  # an import: who is paid would wait behind a million of them
+        if not is_urgent or len(self.touched) >= UNREAD_AT_ONCE:  # who is paid would wait behind a million of them
+            if first:
+                self.unread.baselines[account_id] = self.newest
+            else:
+                self.unread.miss([account_id], self.newest, drain=self.drain)
             return
         touch = self._touch(SnapshotType.POLL, self.newest, first_sight=first, holds_cursor=not first)
         self.touch(account_id, touch)

@@ -271,3 +271,20 @@ def test_a_request_asks_for_nothing_older_than_what_is_known() -> None:
     found.saw(Ledger(1_003))
     found.request(ALICE, uuid4(), SnapshotType.MANUAL)
     assert due(found)[ALICE].at_least == 1_007
+
+
+def test_who_is_paid_goes_before_those_that_came_in_bulk() -> None:
+    """Wallets that only the reading of all rows shows, with a stored fact or without, wait in their queues: none of
+    them is read before the one that was paid, and the cursor waits for those with a fact.
+    """
+    found = wallets((ALICE, 900))
+    found.drain = 1
+    many = [account_id(f"imported {number}") for number in range(600)]
+    load(found, (ALICE, 900), *((each, None) for each in many[:300]), *((each, 800) for each in many[300:]))
+    assert not found.touched
+    pay(found, ALICE, 1_001)
+    [first, *others] = found.due(drained=True)
+    assert first[0] == ALICE
+    assert {each for each, _ in others} <= set(many)
+    assert found.oldest_drain() == 1
+    assert len(found) == 601
