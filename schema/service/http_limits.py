@@ -86,7 +86,7 @@ async def serve(  # noqa: PLR0913 - what a server takes
         access_log=None,
         logger=_logger(),
         handler_cancellation=True,
-        keepalive_timeout=limits.header_within_s,
+        keepalive_timeout=2 * limits.header_within_s,  # the connection comes before it, and counts
         lingering_time=LINGER_S,
         max_field_size=HEADER_BYTES_MAX,
         auto_decompress=False,  # the bytes that came are the bytes that count
