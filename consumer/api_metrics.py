@@ -6,15 +6,19 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 REGISTRY: Final = CollectorRegistry()
 
-REQUESTS: Final = Counter("api_requests", "Requests answered.", ["route", "code"], registry=REGISTRY)
+REQUESTS: Final = Counter("consumer_api_requests", "Requests answered.", ["route", "code"], registry=REGISTRY)
 SECONDS: Final = Histogram(
-    "api_seconds", "From a request's header to its answer; a wait that was asked for is in it.", registry=REGISTRY
+    "consumer_api_seconds",
+    "From a request's header to its answer; a wait that was asked for is in it.",
+    registry=REGISTRY,
 )
 REFUSED_TOKENS: Final = Counter(
-    "api_refused_tokens", "Requests whose token is no person's.", ["why"], registry=REGISTRY
+    "consumer_api_refused_tokens", "Requests whose token is no person's.", ["why"], registry=REGISTRY
 )
-READS: Final = Counter("api_reads_asked", "Reads of wallets that were asked of the producers.", registry=REGISTRY)
-WAITING: Final = Gauge("api_waiting", "Requests that wait for their answer now.", registry=REGISTRY)
-CONNECTIONS: Final = Gauge("api_connections", "Connections that are open now.", registry=REGISTRY)
-KEYS: Final = Gauge("api_keys", "Public keys that tokens are checked with.", registry=REGISTRY)
-KEYS_UNREAD: Final = Counter("api_keys_unread", "Times that the keys could not be read.", registry=REGISTRY)
+READS: Final = Counter(
+    "consumer_api_reads_asked", "Reads of wallets that were asked of the producers.", registry=REGISTRY
+)
+WAITING: Final = Gauge("consumer_api_waiting", "Requests that wait for their answer now.", registry=REGISTRY)
+CONNECTIONS: Final = Gauge("consumer_api_connections", "Connections that are open now.", registry=REGISTRY)
+KEYS: Final = Gauge("consumer_api_keys", "Public keys that tokens are checked with.", registry=REGISTRY)
+KEYS_UNREAD: Final = Counter("consumer_api_keys_unread", "Times that the keys could not be read.", registry=REGISTRY)

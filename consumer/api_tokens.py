@@ -188,6 +188,16 @@ _SAID: Final[tuple[tuple[type[Exception], str, str], ...]] = (
 )
 
 
+REFUSALS: Final = (
+    "no_token",
+    "malformed_token",
+    "unknown_token",
+    *(code for _, code, _ in _SAID),
+    "wrong_role",
+    "wrong_subject",
+)
+
+
 def _json_object(part: str) -> dict[str, Any]:
     """Strictly: no name twice, no number that is none. Refused otherwise."""
     try:

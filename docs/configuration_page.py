@@ -7,6 +7,7 @@ from typing import Any, Final, get_args, get_type_hints
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from consumer.api_settings import ApiSettings, Origins
 from consumer.settings import ConsumerSettings, PolicySettings
 from producers.settings import (
     IpNetworks,
@@ -42,6 +43,7 @@ settings of its own ([executor.md](executor.md)).
 | command | reads |
 |---|---|
 | `python -m consumer` | database, network, service, Kafka, chain, default policy, consumer |
+| `python -m consumer api` | database, network, service, chain, default policy, API |
 | `python -m consumer release` | database, network |
 | `python -m producers stream` | database, network, service, Kafka, chain, producers, stream |
 | `python -m producers read` | database, network, service, Kafka, chain, producers |
@@ -72,6 +74,7 @@ SECTIONS: Final[tuple[tuple[str, type[Settings]], ...]] = (
     ("Chain", ChainSettings),
     ("Default policy", PolicySettings),
     ("Consumer", ConsumerSettings),
+    ("API", ApiSettings),
     ("Producers", ProducerSettings),
     ("Stream", StreamSettings),
     ("Poll", PollSettings),
@@ -84,6 +87,7 @@ _KINDS: Final[tuple[tuple[Any, str], ...]] = (
     (AccountText, "an account id: `G...`"),
     (SigningSecrets, "`whsec_...`, with commas between"),
     (SharedSecrets, "32 visible characters or more, with commas between"),
+    (Origins, "origins with commas between, like `https://app.example.org`"),
     (IpNetworks, "addresses or networks, like `10.0.0.0/8`"),
     (Url, "`http://...` or `https://...`"),
     (Network, "`testnet` or `mainnet`"),

@@ -5,7 +5,10 @@ from typing import Any, Final
 
 from prometheus_client.metrics import MetricWrapperBase
 
+from consumer import api_metrics as of_api
 from consumer import metrics as of_consumer
+from consumer.api import PATH
+from consumer.api_tokens import REFUSALS
 from consumer.outcome import Verdict
 from producers.metrics import Metrics
 from producers.poll_compare import Found
@@ -30,6 +33,9 @@ LABELS: Final[Mapping[str, Iterable[str]]] = {
     "kind": Found,
     "cut": ("slow", "rested", "crowded"),
     "mark": ("seen", "read", "published"),
+    "route": (PATH, f"{PATH}/requests/{{request_id}}", "none"),
+    "code": ("the HTTP status",),
+    "why": REFUSALS,
 }
 
 
@@ -37,6 +43,7 @@ def page() -> str:
     """The page's Markdown."""
     return (
         f"{BEGINNING}\n## `python -m consumer`\n\n{_table(vars(of_consumer))}"
+        f"\n## `python -m consumer api`\n\n{_table(vars(of_api))}"
         f"\n## `python -m producers stream`\n\n{_table(vars(Metrics()))}"
         f"\n## `python -m producers poll`, besides\n\n{_table(vars(PollMetrics()))}"
         f"\n## `python -m producers webhooks`, besides\n\n{_table(vars(WebhookMetrics()))}"
@@ -45,7 +52,7 @@ def page() -> str:
 
 def names() -> set[str]:
     """Every metric, as Prometheus calls it."""
-    lists = (vars(of_consumer), vars(Metrics()), vars(PollMetrics()), vars(WebhookMetrics()))
+    lists = (vars(of_consumer), vars(of_api), vars(Metrics()), vars(PollMetrics()), vars(WebhookMetrics()))
     return {_name(each) for members in lists for each in _metrics(members)}
 
 

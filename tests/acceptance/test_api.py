@@ -140,7 +140,7 @@ async def test_from_a_persons_request_to_what_was_decided(scene: Scene, house: H
         await scene.connection.execute("update stellar_wallets set held_at = now()")
         assert (await ask("GET"))[1]["reason"] == "held"
         async with http.get(f"{said_at(child, 'health page is up')}/metrics") as answer:
-            assert f'api_requests_total{{code="200",route="{PATH}"}}' in await answer.text()
+            assert f'consumer_api_requests_total{{code="200",route="{PATH}"}}' in await answer.text()
     await child.stop()
     assert await exit_code(child) == 0
     assert "bug" not in child.log.read_text()

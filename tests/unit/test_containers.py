@@ -12,9 +12,11 @@ import pytest
 import yaml
 from pydantic_settings import BaseSettings
 
+from consumer.api_settings import ApiSettings
 from consumer.settings import ConsumerSettings
 from producers.settings import StreamSettings, WebhookSettings
 from schema.service import settings as shared
+from tests.signing import SECRET as JWT_SECRET
 from tests.webhook_senders import SECRET
 
 ROOT = Path(__file__).parents[2]
@@ -26,9 +28,14 @@ SETTINGS: dict[str, type[BaseSettings]] = {
     "producers": StreamSettings,
     "webhooks": WebhookSettings,
     "consumer": ConsumerSettings,
+    "api": ApiSettings,
 }
 VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::(?P<kind>[-?])(?P<rest>[^}]*))?\}")
-SET = {"POSTGRES_PASSWORD": "s3cret", "WEBHOOK_SECRETS": SECRET}  # what compose has no default for
+SET = {
+    "POSTGRES_PASSWORD": "s3cret",
+    "WEBHOOK_SECRETS": SECRET,
+    "AUTH_JWT_SECRET": JWT_SECRET,
+}  # what compose has no default for
 
 
 def instructions(keyword: str) -> list[str]:
@@ -75,17 +82,28 @@ def test_compose_starts_each_process_with_its_defaults(service: str, monkeypatch
         monkeypatch.setenv(name, resolved(str(value)))
     accepted = SETTINGS[service]()
     assert getattr(accepted, "http_port", None) == 8080
-    assert getattr(accepted, "kafka_bootstrap_servers", None) == "kafka:9092"
+    assert getattr(accepted, "kafka_bootstrap_servers", None) == (None if service == "api" else "kafka:9092")
 
 
-def test_the_public_door_is_another_port_than_health() -> None:
+@pytest.mark.parametrize(("name", "variable"), [("webhooks", "WEBHOOK_PORT"), ("api", "API_PORT")])
+def test_a_public_door_is_another_port_than_health(name: str, variable: str) -> None:
     """Only the door is published, to this machine's proxy; health and metrics stay inside. It starts by choice."""
-    service = OURS["webhooks"]
-    port = service["environment"]["WEBHOOK_PORT"]
+    service = OURS[name]
+    port = service["environment"][variable]
     assert service["ports"] == [f"127.0.0.1:{port}:{port}"]
     assert str(port) not in instructions("EXPOSE")
-    assert service["profiles"] == ["webhooks"]
-    assert all("ports" not in other for name, other in OURS.items() if name != "webhooks")
+    assert service["profiles"] == [name]
+    assert all("ports" not in other for each, other in OURS.items() if each not in ("webhooks", "api"))
+
+
+def test_the_api_answers_for_the_consumers_policy() -> None:
+    """What one of them is told of the default policy the other is told too."""
+    told = [
+        {name: value for name, value in OURS[each]["environment"].items() if name.startswith("AUTO_DEPOSIT_")}
+        for each in ("api", "consumer")
+    ]
+    assert told[0] == told[1]
+    assert told[0]
 
 
 def test_nothing_moves_money_unless_said() -> None:
