@@ -52,6 +52,10 @@ from schema.service.settings import KafkaSettings
 from schema.stellar import Asset, Ledger, Network, cursor_after_ledger
 
 DEADLINE_S: Final = 300.0
+INSERT: Final = (
+    "insert into public.stellar_wallets (user_id, public_key, network) "
+    "select *, 'testnet' from unnest($1::uuid[], $2::text[])"
+)
 MIB: Final = 2**20
 
 
@@ -225,10 +229,9 @@ async def _changes(world: World) -> None:
     key, followed = people[0], world.wallets.__contains__
     user_id = uuid4()
     await connection.execute("insert into auth.users (id) values ($1)", user_id)
-    insert = "insert into public.stellar_wallets (user_id, public_key, network) values ($1, $2, 'testnet')"
     told = world.metrics.facts.labels("poll")._value.get  # noqa: SLF001
     facts = told()
-    await _timed(world, "inserted, until followed", connection.execute(insert, user_id, key), lambda: followed(key))
+    await _timed(world, "inserted, until followed", connection.execute(INSERT, [user_id], [key]), lambda: followed(key))
     await _until(lambda: told() > facts)
     await world.bench.store_facts([key])
     await _paid(world, key, "a payment, until told")
@@ -240,27 +243,25 @@ async def _changes(world: World) -> None:
 
 
 async def _bulk(world: World) -> None:
-    """Thousands at once, so that everything is read again; and a payment meanwhile."""
-    connection, count = world.bench.connection, len(world.wallets)
+    """Thousands at once, so that everything is read again; and a payment to another wallet meanwhile."""
+    connection = world.bench.connection
     key = (await world.bench.ask("world"))["wallets"][1]["account_id"]
-    rows = [(user_id, public_key) for user_id, public_key in wallet_rows.people(5_000, seed=20)]
-    await connection.executemany("insert into auth.users (id) values ($1)", [(user_id,) for user_id, _ in rows])
-    insert = (
-        "insert into public.stellar_wallets (user_id, public_key, network, balance_ledger, previous_usdc_balance, "
-        "balance_authorized) select *, 'testnet', 1, 0, true from unnest($1::uuid[], $2::text[])"
-    )
     user_id = uuid4()
     await connection.execute("insert into auth.users (id) values ($1)", user_id)
-    added = [[*column] for column in zip(*rows, (user_id, key), strict=True)]
-    world.loop.reset()
-    began = time.perf_counter()
-    await connection.execute(insert, *added)
+    await connection.execute(INSERT, [user_id], [key])
     await _until(lambda: key in world.wallets)
+    await world.bench.store_facts([key])
+    rows = list(wallet_rows.people(5_000, seed=20))
+    count = len(world.wallets)
+    await connection.executemany("insert into auth.users (id) values ($1)", [(user_id,) for user_id, _ in rows])
+    loop, began = Loop(), time.perf_counter()
+    watching = asyncio.create_task(loop.watch())
+    await connection.execute(INSERT, *([*column] for column in zip(*rows, strict=True)))
     await _paid(world, key, "a payment while all rows are read again, until told")
-    await _until(lambda: len(world.wallets) >= count + len(added[0]))
-    print(
-        f"{len(added[0]):,} inserted at once, until followed: {time.perf_counter() - began:.2f} s; {world.loop.said()}"
-    )
+    await _until(lambda: len(world.wallets) >= count + len(rows))
+    took_s = time.perf_counter() - began
+    print(f"{len(rows):,} inserted at once, until followed: {took_s:.2f} s; {loop.said()}")
+    watching.cancel()
 
 
 async def _paid(world: World, key: str, what: str) -> None:
