@@ -21,7 +21,7 @@ STORMS = int(os.environ.get("HORIZON_STORMS", "2"))
 SEED = int(os.environ.get("HORIZON_STORM_SEED", "1"))
 LEDGERS = int(os.environ.get("HORIZON_STORM_LEDGERS", "25"))
 WALLETS = 6
-PATHS = ("/", "/payments", "/accounts", "/ledgers")
+PATHS = ("/", "/payments", "/effects", "/accounts", "/ledgers")
 TROUBLES: tuple[dict[str, Any], ...] = (
     {"status": 500},
     {"status": 503, "headers": {"Retry-After": "2"}},

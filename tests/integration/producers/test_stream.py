@@ -94,11 +94,11 @@ async def test_an_outage_loses_no_payment(scene: Scene) -> None:
 
 
 async def test_a_change_without_a_payment_is_covered_by_the_next_fact(scene: Scene) -> None:
-    """A crossed offer shows in no payment. The next payment's fact holds it in its balance and not in its movements,
-    and its version may be beyond the newest payment's ledger: everything up to it is read first.
+    """A crossed offer shows in no payment. Where effects are not followed the next fact holds it in its balance and not
+    in its movements, and its version may be beyond the newest payment's ledger: everything up to it is read first.
     """
     await scene.add_wallet(0)
-    async with scene.stream():
+    async with scene.stream(pace=Pace(idle_drain_s=20.0, wallets_refresh_s=20.0, changes=False)):
         await scene.until_told(0, units=100)
         scene.pay(0, 50)
         scene.close()

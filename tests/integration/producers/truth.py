@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from sandbox.chain_operations import is_payment
 from schema.balance_event import BalanceEvent
 from schema.stellar import AccountId
 from tests.integration.producers.scene import Scene
@@ -64,8 +65,11 @@ class Truth:
     def _moved(self, account_id: AccountId, *, after: int, up_to: int) -> dict[str, int]:
         found: dict[str, int] = {}
         for change in self.scene.chain.changes_of(account_id):
-            if change.posting.asset == self.scene.people.asset and after < change.entry.transaction.ledger <= up_to:
-                operation = str(change.entry.operation_id)
+            entry = change.entry
+            if change.posting.asset != self.scene.people.asset or not is_payment(entry.operation):
+                continue
+            if after < entry.transaction.ledger <= up_to:
+                operation = str(entry.operation_id)
                 found[operation] = found.get(operation, 0) + change.posting.stroops
         return found
 
