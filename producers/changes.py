@@ -250,7 +250,8 @@ def _share(requests_per_hour: int) -> Budget:
 
 def _last_in_order(page: Page) -> Ledger:
     """The ledger of a page's last record. Unavailable when it is out of order: records seen are skipped by their place,
-    and one that came behind a later one would be passed over.
+    and one that came behind a later one would be passed over. So would all be on a page of other things than effects,
+    where a proxy leads there.
     """
     newest, last = (0, 0), Ledger(0)
     for record in page.records:
@@ -261,4 +262,6 @@ def _last_in_order(page: Page) -> Ledger:
         if place < newest:
             raise Unavailable(f"a page out of order: effect {place[0]}-{place[1]} comes behind {newest[0]}-{newest[1]}")
         newest, last = place, ledger
+    if page.records and not last:
+        raise Unavailable("/effects: a page without one effect that says its place")
     return last

@@ -20,7 +20,7 @@ from schema.balance_event import SnapshotType
 from schema.stellar import AccountId, Asset, Cursor, Ledger, Network, Stroops, cursor_after_ledger
 from tests.people import account_id
 from tests.unit.producers.partial import PartialSource
-from tests.unit.producers.records import ALICE, ASSET, BOB, LEDGER, asset_fields, effect
+from tests.unit.producers.records import ALICE, ASSET, BOB, LEDGER, asset_fields, effect, payment
 from tests.waiting import until
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
@@ -174,6 +174,15 @@ async def test_a_page_out_of_order_is_a_source_in_trouble() -> None:
     with pytest.raises(Unavailable, match="out of order"):
         await changes._next_page()
     assert changes.position == BEGIN
+
+
+async def test_a_page_of_other_things_is_a_source_in_trouble() -> None:
+    """A proxy that leads to the payments: their places are not those of effects, and none is passed."""
+    source, wallets = Pages([payment(), payment(number=2)]), followed(ALICE)
+    changes = changes_of(source, wallets)
+    with pytest.raises(Unavailable, match="says its place"):
+        await changes._next_page()
+    assert (changes.position, changes.refused, wallets.touched) == (BEGIN, [], {})
 
 
 async def test_the_same_full_page_again_is_a_source_in_trouble() -> None:
