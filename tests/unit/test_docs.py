@@ -12,12 +12,13 @@ import pytest
 import typer
 
 from consumer.__main__ import app as consumer_app
+from consumer.api_settings import ApiSettings
 from consumer.outcome import Verdict
 from consumer.settings import ConsumerSettings
 from docs import generate, metrics_page
 from producers.__main__ import app as producers_app
 from producers.history import Position, SavedCursor
-from producers.settings import StreamSettings, WebhookSettings
+from producers.settings import PollSettings, StreamSettings, WebhookSettings
 from producers.source import Fatal, History
 from producers.start import Saved, Wish, begin
 from sandbox.__main__ import app as sandbox_app
@@ -217,7 +218,15 @@ def test_metrics_exist(page: Path) -> None:
 @each_page()
 def test_variables_exist(page: Path) -> None:
     """Every variable named is one that some process reads."""
-    settings: tuple[type[Settings], ...] = (ConsumerSettings, StreamSettings, WebhookSettings, ExecutorSettings)
+    settings: tuple[type[Settings], ...] = (
+        ConsumerSettings,
+        ApiSettings,
+        PollSettings,
+        StreamSettings,
+        WebhookSettings,
+        ApiSettings,
+        ExecutorSettings,
+    )
     known = {name.upper() for each in settings for name in each.model_fields} | OF_TESTS | OF_COMPOSE | VALUES
     assert {match[1] for span in spans(page) if (match := VARIABLE.fullmatch(span))} <= known
 
