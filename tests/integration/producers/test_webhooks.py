@@ -8,7 +8,7 @@ import pytest
 from producers.webhook_answers import Outcome
 from sandbox.horizon_faults import Fault
 from schema.balance_event import SnapshotType
-from tests.integration.producers.scene import UNIT, Scene
+from tests.integration.producers.scene import UNIT, Scene, until_true
 from tests.integration.producers.webhook_scene import Open, door, told
 from tests.people import account_id
 from tests.webhook_senders import (
@@ -166,16 +166,18 @@ async def test_many_hints_of_one_wallet_lead_to_few_reads(scene: Scene) -> None:
 async def test_a_hint_during_a_read_needs_a_read_that_began_after_it(scene: Scene) -> None:
     """A payment that the read under way has missed is in the answer to the hint that announces it."""
     await told(scene, 0)
-    scene.horizon.faults.add(Fault(path_prefix=f"/accounts/{scene.account(0)}", delay_s=0.5))
+    scene.close()
+    slow = Fault(path_prefix=f"/accounts/{scene.account(0)}", delay_s=0.5, lag_ledgers=1)  # as it was when it was asked
+    scene.horizon.faults.add(slow)
     async with door(scene) as opened:
         first = asyncio.create_task(opened.sender().hint(naming(scene.account(0))))
-        await asyncio.sleep(0.1)
+        await until_true(lambda: slow.asked, what="the read is under way")
         scene.pay(0, 50)
         scene.close()
         second = await opened.sender().hint(naming(scene.account(0)))
         assert second.status == 200
-        assert 150 * UNIT in {fact.balance_stroops for fact in await scene.facts_of(0)}
-        assert (await first).status == 200
+        assert (await first).json["unchanged"] == 1
+        assert [fact.balance_stroops for fact in await scene.facts_of(0)] == [150 * UNIT]
 
 
 async def test_a_record_of_a_far_ledger_is_refused_and_of_the_next_waited_for(scene: Scene) -> None:
