@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings
 
 from consumer.api_settings import ApiSettings
 from consumer.settings import ConsumerSettings
-from producers.settings import StreamSettings, WebhookSettings
+from producers.settings import PollSettings, StreamSettings, WebhookSettings
 from schema.service import settings as shared
 from tests.signing import SECRET as JWT_SECRET
 from tests.webhook_senders import SECRET
@@ -26,6 +26,7 @@ OURS = {name: service for name, service in SERVICES.items() if "build" in servic
 DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
 SETTINGS: dict[str, type[BaseSettings]] = {
     "producers": StreamSettings,
+    "poll": PollSettings,
     "webhooks": WebhookSettings,
     "consumer": ConsumerSettings,
     "api": ApiSettings,

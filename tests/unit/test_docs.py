@@ -224,7 +224,6 @@ def test_variables_exist(page: Path) -> None:
         PollSettings,
         StreamSettings,
         WebhookSettings,
-        ApiSettings,
         ExecutorSettings,
     )
     known = {name.upper() for each in settings for name in each.model_fields} | OF_TESTS | OF_COMPOSE | VALUES
