@@ -41,7 +41,7 @@ class Stage:
     horizon_url: str
     asset: Asset
     vault: AccountId | None
-    excluded_payers: frozenset[AccountId]  # excluded sources beside the vault
+    excluded_payers: frozenset[AccountId] = frozenset()  # excluded sources beside the vault
     wallets: dict[UUID, AccountId]
     http: aiohttp.ClientSession
     pool: asyncpg.Pool
