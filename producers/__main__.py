@@ -68,7 +68,9 @@ def stream(
 
 @app.command()
 def read(accounts: Annotated[list[str], typer.Argument(help="Wallets, as G addresses.")]) -> None:
-    """Read wallets now, publish what they hold as type `manual`, and print it: one line of JSON each."""
+    """Read wallets now, publish what they hold as type `manual`, and print it: one line of JSON each. Exit code 1 when
+    one of them was not published; standard error says which and why.
+    """
     try:
         account_ids = [parse_account_id(account) for account in accounts]
     except Malformed as malformed:
@@ -156,10 +158,15 @@ async def _stream(settings: StreamSettings, wish: Wish) -> None:
         await Stream(settings.stream_name, parts, pace).run(wish)
 
 
-async def _read(settings: ProducerSettings, account_ids: list[AccountId]) -> None:
+async def _read(settings: ProducerSettings, account_ids: list[AccountId]) -> int:
     async with opened(settings, name="read") as parts:
-        for found in await read_wallets(account_ids, parts):
-            typer.echo(orjson.dumps(found).decode())
+        found = await read_wallets(account_ids, parts)
+    for each in found:
+        typer.echo(orjson.dumps(each).decode())
+    missing = [each for each in found if not each["published"]]
+    for each in missing:
+        typer.echo(f"not published: {each['account_id']}: {each['not_published']}", err=True)
+    return EXIT_FAILED if missing else 0
 
 
 async def _poll(settings: PollSettings, once: bool, patience_s: float) -> int | None:  # noqa: FBT001 - as it was said

@@ -99,12 +99,16 @@ async def test_read_tells_wallets_now(scene: Scene, tmp_path: Path, source: str)
         scene.pay(0, units)
         scene.close()
     accounts = [scene.account(0), scene.account(1), scene.account(2)]
-    child = Child("read", ["producers", "read", *accounts], environment(scene, BALANCE_SOURCE=source), tmp_path)
+    child = Child(
+        "read", ["producers", "read", *accounts, scene.account(0)], environment(scene, BALANCE_SOURCE=source), tmp_path
+    )
     await child.start()
     assert child._running is not None
     printed, _ = await asyncio.wait_for(child._running.communicate(), 60)
     said = {line["account_id"]: line for line in map(orjson.loads, printed.splitlines())}
-    assert child._running.returncode == 0
+    assert child._running.returncode == 1
+    assert f"not published: {accounts[2]}: no wallet has this address on testnet" in child.log.read_text()
+    assert len(printed.splitlines()) == 3, "the one that was named twice is read once"
     assert [said[account]["balance"] for account in accounts] == ["103.0000000", "100.0000000", "100.0000000"]
     assert [said[account]["published"] for account in accounts] == [True, True, False]
     fact = await scene.until_told(0, units=103)
