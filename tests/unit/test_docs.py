@@ -49,6 +49,7 @@ OF_TESTS: Final = {
 }
 OF_COMPOSE: Final = {"POSTGRES_PASSWORD"}
 VALUES: Final = {"SASL_PLAINTEXT", "SASL_SSL"}
+OF_STELLAR_CORE: Final = {"EMIT_CLASSIC_EVENTS"}
 MADE_ON_THE_WAY: Final = {".kafka/", ".venv"}
 
 
@@ -226,7 +227,13 @@ def test_variables_exist(page: Path) -> None:
         WebhookSettings,
         ExecutorSettings,
     )
-    known = {name.upper() for each in settings for name in each.model_fields} | OF_TESTS | OF_COMPOSE | VALUES
+    known = (
+        {name.upper() for each in settings for name in each.model_fields}
+        | OF_TESTS
+        | OF_COMPOSE
+        | OF_STELLAR_CORE
+        | VALUES
+    )
     assert {match[1] for span in spans(page) if (match := VARIABLE.fullmatch(span))} <= known
 
 
