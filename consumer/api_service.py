@@ -89,6 +89,8 @@ async def run(settings: ApiSettings) -> None:
 
 def _reader(settings: ApiSettings, session: ClientSession) -> Read | None:
     if settings.auth_jwks_url is not None:
+        if settings.auth_jwks_url.startswith("http://"):
+            log.warning("keys over http: whoever is between can sign in as anybody", address=settings.auth_jwks_url)
         return from_url(session, settings.auth_jwks_url)
     return None if settings.auth_jwks_file is None else from_file(settings.auth_jwks_file)
 

@@ -45,11 +45,11 @@ def test_no_minute_has_more_than_twice(per_minute: int, pauses_s: list[float]) -
 
 
 def test_who_asks_no_more_is_forgotten() -> None:
-    """A hundred thousand who came once do not stay in memory."""
+    """Ten thousand who came once do not stay in memory."""
     rates = Rates(per_minute=60, at_once_max=1)
-    for number in range(100_000):
+    for number in range(10_000):
         person = UUID(int=number)
-        assert rates.begin(person, now_s=number * 0.01) == 0
+        assert rates.begin(person, now_s=number * 0.1) == 0
         rates.end(person)
-    assert len(rates._gone_at) < 1_000
+    assert len(rates._gone_at) < 100
     assert not rates._in_hand
