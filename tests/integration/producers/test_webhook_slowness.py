@@ -1,6 +1,7 @@
 """Deadlines and room at the door: who takes too long is told so or cut, and who is good gets through."""
 
 import asyncio
+import socket
 
 import pytest
 
@@ -83,7 +84,10 @@ async def test_who_is_at_work_is_never_put_out(scene: Scene) -> None:
 async def test_a_sender_that_reads_no_answers_is_cut(scene: Scene) -> None:
     """Thousands of requests in a row and not one answer taken: the connection ends, and its memory with it."""
     async with door(scene, webhook_rest_s=0.5, webhook_requests_per_address_per_s=100_000) as opened:
-        _reader, writer = await asyncio.open_connection("127.0.0.1", opened.port, limit=1)
+        narrow = socket.socket()
+        narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)  # or the kernel would take megabytes for us
+        narrow.connect(("127.0.0.1", opened.port))
+        _reader, writer = await asyncio.open_connection(sock=narrow, limit=1)
         assert isinstance(writer.transport, asyncio.Transport)
         writer.transport.pause_reading()
         one = request(b"", {}, method="GET")
