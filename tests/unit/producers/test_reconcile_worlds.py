@@ -294,19 +294,20 @@ def judge(world: World, report: Report) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "weather"),
+    ("name", "weather", "share"),
     [
-        ("calm", Weather(change=0.05, lag=0, failing=0.0)),
-        ("ordinary", Weather()),
-        ("lagging", Weather(lag=12, failing=0.3)),
-        ("busy", Weather(change=2.0, lag=2)),
-        ("malformed", Weather(malformed=0.3)),
-        ("tampered", Weather(tampered=0.3)),
+        ("calm", Weather(change=0.05, lag=0, failing=0.0), 0.9),
+        ("ordinary", Weather(), 0.9),
+        ("lagging", Weather(lag=12, failing=0.3), 0.8),
+        ("busy", Weather(change=2.0, lag=2), 0.8),
+        ("frantic", Weather(change=20.0, lag=1), 0.0),  # every wallet in nearly every ledger
+        ("malformed", Weather(malformed=0.3, tampered=0.3), 0.5),
+        ("tampered", Weather(tampered=0.3), 0.8),
     ],
 )
-def test_whatever_is_proved_is_true(name: str, weather: Weather) -> None:
+def test_whatever_is_proved_is_true(name: str, weather: Weather, share: float) -> None:
     """In every world: equal wallets are, on the chain, at the ledger that is named; differences are real; and unless
-    somebody tampered or stopped telling, most worlds end with a proof for all wallets at one ledger.
+    somebody tampered or stopped telling, so many of the worlds end with a proof for all wallets at one ledger.
     """
     proved = tried = 0
     for number in range(WORLDS):
@@ -321,4 +322,4 @@ def test_whatever_is_proved_is_true(name: str, weather: Weather) -> None:
         if not world.tampered and not world.stuck:
             tried += 1
             proved += report.is_equal and not report.apart
-    assert proved > tried * 0.6, f"only {proved} of {tried} worlds were proved"
+    assert proved >= tried * share, f"only {proved} of {tried} worlds were proved"
