@@ -372,12 +372,15 @@ async def test_a_body_is_not_needed_and_capped(house: ApiHouse, person: Person) 
 
 
 async def test_a_database_that_is_away_passes(new_server: NewServer) -> None:
-    """503 with when to come again while it is down, also for who waits; then all is as before."""
+    """503 with when to come again while it is down, also for who waits; then all is as before. By a login of one's own
+    in service_role, which is all that the API needs.
+    """
     server = new_server(18)
     await migrate.migrate(server.url(), dry_run=False, wait_s=60, say=lambda _: None)
     connection = await asyncpg.connect(server.url())
+    await connection.execute("create role pipeline login in role service_role")
     person = await add_person(connection)
-    async with api_house(server.url(), connection) as house:
+    async with api_house(server.url(user="pipeline"), connection) as house:
         waiting = asyncio.create_task(house.read(person, "5"))
         await house.open_request(person)
         await asyncio.to_thread(server.stop)
