@@ -14,15 +14,15 @@ import orjson
 import structlog
 import typer
 
-from producers import backfill_progress, wallet_admin
+from producers import wallet_admin
 from producers.backfill import Order
-from producers.backfill_command import Ending
+from producers.backfill_command import Ending, opened_within
 from producers.backfill_command import backfill as run_backfill
-from producers.backfill_progress import is_watched
+from producers.backfill_progress import is_watched, steps
 from producers.opening import opened, served
 from producers.parts import Pace
 from producers.poll import Poll, PollPace
-from producers.poll_store import PollStore
+from producers.poll_store import opened as poll_store
 from producers.read_now import read as read_wallets
 from producers.reconcile_command import Options
 from producers.reconcile_command import reconcile as run_reconcile
@@ -136,7 +136,11 @@ def poll(
     Exit code with --once: 0 when every wallet was read, 1 when some were left, 2 when a person must decide.
     """
     settings = read_environment(PollSettings)
-    sys.exit(_run(_without_facts_in_sight(settings) if once else settings, _poll(settings, once, patience)))
+    if not once:
+        sys.exit(_run(settings, _poll(settings)))
+    ending = Ending()
+    quiet = _without_facts_in_sight(settings)
+    sys.exit(_run(quiet, _poll_once(settings, patience, ending)) or ending.code)
 
 
 @app.command()
@@ -169,24 +173,29 @@ async def _read(settings: ProducerSettings, account_ids: list[AccountId]) -> int
     return EXIT_FAILED if missing else 0
 
 
-async def _poll(settings: PollSettings, once: bool, patience_s: float) -> int | None:  # noqa: FBT001 - as it was said
-    pace = PollPace(
+async def _poll(settings: PollSettings) -> None:
+    async with served(settings, name="poll") as parts, poll_store(settings.database_url) as store:
+        with steps() as progress:
+            await Poll(parts, store, _poll_pace(settings), progress).run()
+
+
+async def _poll_once(settings: PollSettings, patience_s: float, ending: Ending) -> None:
+    async with (
+        opened_within(settings, name="poll", patience_s=patience_s) as (parts, _),
+        poll_store(settings.database_url) as store,
+    ):
+        with steps() as progress:
+            done = await Poll(parts, store, _poll_pace(settings), progress).once(patience_s=patience_s)
+    typer.echo(orjson.dumps(done).decode())
+    ending.code = 0 if done["whole"] else EXIT_FAILED
+
+
+def _poll_pace(settings: PollSettings) -> PollPace:
+    return PollPace(
         interval_s=settings.poll_interval_s,
         reads_at_once=settings.states_at_once,
         requests_per_hour=settings.requests_per_hour,
     )
-    async with contextlib.AsyncExitStack() as stack:
-        steps = stack.enter_context(backfill_progress.steps())
-        parts = await stack.enter_async_context((opened if once else served)(settings, name="poll"))
-        store = await PollStore.open(settings.database_url)
-        stack.push_async_callback(store.close)
-        poll_ = Poll(parts, store, pace, steps)
-        if not once:
-            await poll_.run()
-            return None
-        done = await poll_.once(patience_s=patience_s)
-        typer.echo(orjson.dumps(done).decode())
-        return 0 if done["whole"] else EXIT_FAILED
 
 
 async def _webhooks(settings: WebhookSettings) -> None:

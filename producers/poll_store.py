@@ -107,3 +107,13 @@ async def _translated() -> AsyncIterator[None]:
         raise Away(f"the database: {type(error).__name__}: {error}") from error
     except _NOT_MIGRATED as error:
         raise Away(f"the database is not migrated ({error}): run `python -m schema migrate`") from error
+
+
+@contextlib.asynccontextmanager
+async def opened(url: str) -> AsyncIterator[PollStore]:
+    """The store, closed again in the end."""
+    store = await PollStore.open(url)
+    try:
+        yield store
+    finally:
+        await store.close()
