@@ -33,6 +33,7 @@ from schema.balance_event import SnapshotType
 from schema.stellar import Address, Ledger, Network, Stroops
 from tests.integration.producers.recorder import recording
 from tests.integration.producers.scene import UNIT, Scene, until_true
+from tests.people import account_id
 from tests.unit.consumer.worlds import POLICY
 
 WALLETS = 10
@@ -51,9 +52,9 @@ class Polling:
 
 
 @asynccontextmanager
-async def polling(scene: Scene, *, interval_s: float = 3600.0) -> AsyncIterator[Polling]:
-    """A poller that nobody runs yet."""
-    async with scene.parts() as parts:
+async def polling(scene: Scene, *, interval_s: float = 3600.0, rpc: bool = False) -> AsyncIterator[Polling]:
+    """A poller that nobody runs yet; by Stellar RPC instead of Horizon."""
+    async with scene.parts(rpc=rpc) as parts:
         store = await PollStore.open(scene.database_url)
         try:
             poll = Poll(parts, store, PollPace(interval_s=interval_s), Steps(console=None))
@@ -117,12 +118,13 @@ def _small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poll_round, "PORTION_WALLETS", 4)
 
 
-async def test_a_round_reads_everyone_and_the_next_tells_nothing_twice(scene: Scene) -> None:
+@pytest.mark.parametrize("rpc", [False, True], ids=["horizon", "rpc"])
+async def test_a_round_reads_everyone_and_the_next_tells_nothing_twice(scene: Scene, rpc: bool) -> None:  # noqa: FBT001
     """Every wallet has its baseline after the first round; where nothing happened the second tells nothing, whether
     the consumer has stored the first one's facts or not; and what happened is told by the third.
     """
     await add_all(scene)
-    async with polling(scene) as here:
+    async with polling(scene, rpc=rpc) as here:
         first = await here.once()
         assert (first["wallets"], first["read"], first["told"], first["whole"]) == (WALLETS, WALLETS, WALLETS, True)
         assert first["found"]["baseline"] == WALLETS
@@ -400,6 +402,27 @@ async def test_requests_and_new_wallets_do_not_wait_for_the_next_round(scene: Sc
         assert answer.balance_stroops == 105 * UNIT
         fact = await scene.until_told(0, units=105)
         assert (fact.snapshot_type, fact.event_id) == (SnapshotType.MANUAL, answer.event_id)
+
+
+async def test_very_many_new_wallets_are_looked_for(scene: Scene) -> None:
+    """A statement that inserts more rows than are named in notifications: all without a fact are read, at once; what
+    is no address is nobody's.
+    """
+    async with running(scene):
+        await scene.add_wallet(0)
+        await scene.until_told(0, units=100)
+        strangers = [account_id(f"stranger {number}") for number in range(150)]
+        await scene.connection.execute(
+            """with people as (
+                 insert into auth.users (id) select gen_random_uuid() from generate_series(1, $2) returning id
+               ), numbered as (select id, row_number() over () as number from people)
+               insert into public.stellar_wallets (user_id, public_key, network)
+               select n.id, ($1::text[])[n.number], 'testnet' from numbered n""",
+            [scene.account(1), "no address", *strangers],
+            len(strangers) + 2,
+        )
+        await scene.until_told(1, units=100)
+        await scene.until(lambda facts: len({each.account_id for each in facts}) == 152, what="all have their baseline")
 
 
 async def test_a_stream_that_is_alive_goes_first(scene: Scene) -> None:
