@@ -85,6 +85,12 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         urge=urges.nothing,
         constants={"producers.history.REPLICA_LAG_LEDGERS": -(10**9), "producers.history.LAGGING_WAIT_S": 0.05},
     ),
+    "census": Scenario(
+        urge=urges.nothing,
+        constants={"producers.census.SINGLY_MAX": 2},
+        environment=lambda world: {"STREAM_NAME": f"census-{world.rng.getrandbits(32)}"},  # a first start each time
+        hits_max=1,
+    ),
     "quiet": Scenario(
         urge=urges.nothing, constants={"consumer.loop.SILENT_AFTER_S": 0.05, "consumer.loop.POLL_TIMEOUT_MS": 50}
     ),

@@ -80,6 +80,7 @@ async def source_troubles(world: World, _life: Life, _role: str) -> None:
         {"path_prefix": "/payments", "status": 503, "times": 6},
         {"path_prefix": "/payments", "status": 429, "headers": {"Retry-After": "1"}},
         {"path_prefix": "/payments", "stream_error": "internal error"},
+        {"path_prefix": "/effects", "status": 503, "times": 6},
         {"path_prefix": "/", "status": 200, "body": "nonsense", "times": 8},
         {"path_prefix": "/accounts/", "status": 503, "times": 8},
         lagging,
@@ -97,11 +98,12 @@ async def silence_source(world: World) -> None:
 
 
 async def break_push(world: World) -> None:
-    """Pages are there; the stream of payments is refused, ends at once, or fails."""
+    """Pages are there; the streams of payments and effects are refused, end at once, or fail."""
     for _ in range(20):
-        await world.add_fault(path_prefix="/payments", only="stream", status=503)
-        await world.add_fault(path_prefix="/payments", only="stream", stream="close")
-        await world.add_fault(path_prefix="/payments", only="stream", stream_error="internal error")
+        for path in ("/payments", "/effects"):
+            await world.add_fault(path_prefix=path, only="stream", status=503)
+            await world.add_fault(path_prefix=path, only="stream", stream="close")
+            await world.add_fault(path_prefix=path, only="stream", stream_error="internal error")
 
 
 async def puzzle(world: World, _life: Life, _role: str) -> None:

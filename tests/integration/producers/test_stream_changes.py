@@ -200,6 +200,33 @@ async def test_the_changes_cursor_waits_for_the_brokers_ack(scene: Scene, mortal
         assert running.parts.metrics.facts.labels("webhook")._value.get() == 1
 
 
+async def test_what_cannot_be_read_now_holds_the_cursor_of_the_changes(scene: Scene) -> None:
+    """A wallet that changed and whose state the source refuses does not hold up the others; the place of the changes
+    stays before its effect, so that a crash would read it again.
+    """
+    for wallet in (0, 1):
+        await scene.add_wallet(wallet)
+    async with scene.stream():
+        for wallet in (0, 1):
+            await scene.store(await scene.until_told(wallet, units=100))
+        await until_true(lambda: _are_saved(scene), what="both cursors are saved")
+        scene.horizon.faults.add(Fault(path_prefix=f"/accounts/{scene.account(0)}", status=504, times=1_000))
+        before = await scene.saved_ledger("stream:changes")
+        for wallet in (0, 1):
+            scene.chain.enqueue(crossed(scene, wallet))
+        ledger = scene.close()
+        await scene.until_told(1, units=80)
+        scene.pay(1, 1)
+        scene.close()
+        await scene.until_told(1, units=81)
+        assert await scene.saved_ledger("stream:changes") == before
+    scene.horizon.faults.clear()
+    async with scene.stream():
+        fact = await scene.until_told(0, units=80)
+        await until_true(lambda: _are_changes_saved(scene, ledger), what="the place moves on")
+    assert fact.ledger == ledger
+
+
 async def test_killed_between_the_touch_and_the_ack_it_tells_it_at_the_next_start(
     scene: Scene, mortal: Broker, tmp_path: Path
 ) -> None:
