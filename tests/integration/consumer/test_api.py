@@ -51,6 +51,7 @@ async def test_a_read_is_asked_of_the_producers(house: ApiHouse, person: Person)
 
 async def test_an_open_request_is_joined(house: ApiHouse, person: Person) -> None:
     """However many ask at once, one row is made, and each of them gets its id."""
+    await asyncio.gather(*(house.look(person) for _ in range(20)))  # every connection of the pool is open
     said = await asyncio.gather(*(house.read(person) for _ in range(20)))
     assert {each.status for each in said} == {202}
     assert len({each.body["request_id"] for each in said}) == 1
