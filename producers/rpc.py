@@ -6,8 +6,8 @@ proves how far it looked, an empty one too. RPC looks through 10,000 ledgers at 
 no way to wait for an event, so the newest ledgers are asked for about once a second.
 
 Events say what moved between whom, not why. For a payment they are all there is to know; of a trade the other side is
-no source of money. So what came in from another account is looked up, once a wallet that is followed was touched by it:
-`sourced` asks for its transaction.
+no source of money. So what moved between accounts is looked up, once a wallet that is followed was touched by it:
+`sourced` asks for its transaction, and tells what Horizon's payments would.
 """
 
 import asyncio
@@ -135,7 +135,7 @@ class Rpc:
             raise Unavailable(f"getEvents: what comes behind {cursor} is not there yet") from outside
 
     async def sourced(self, account_id: AccountId, movements: Sequence[Movement]) -> Sequence[Movement] | None:
-        return await self._transactions.sourced(account_id, movements)
+        return await self._transactions.sourced(account_id, movements, self._asset)
 
     async def state(self, account_id: AccountId, asset: Asset) -> State:
         return await self._states.read(account_id, asset)

@@ -21,10 +21,13 @@ _UNREADABLE: Final = (
     *(SdkError, ValueError, TypeError, KeyError, EOFError, IndexError),
     *(AttributeError, AssertionError, RecursionError),
 )
-_PATH_PAYMENTS: Final = (
-    xdr.OperationType.PATH_PAYMENT_STRICT_RECEIVE,
-    xdr.OperationType.PATH_PAYMENT_STRICT_SEND,
-)
+CONTRACT_CALL: Final = "invoke_host_function"
+_KINDS: Final = {
+    xdr.OperationType.PAYMENT: "payment",
+    xdr.OperationType.PATH_PAYMENT_STRICT_RECEIVE: "path_payment_strict_receive",
+    xdr.OperationType.PATH_PAYMENT_STRICT_SEND: "path_payment_strict_send",
+    xdr.OperationType.INVOKE_HOST_FUNCTION: CONTRACT_CALL,
+}
 _T = TypeVar("_T")
 
 
@@ -39,11 +42,13 @@ class Trustline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """What an operation of a transaction is to us: a payment, which has a sender, or something else."""
+    """An operation of a transaction, as far as it says who paid whom."""
 
-    sends_itself: bool  # a payment, or a contract call: each of its movements has a source
+    kind: str  # as Horizon names it, of payments and contract calls; of all others empty
     sender: AccountId
-    receiver: AccountId | None  # of a path payment: only what `sender` gives it is paid, the rest is traded
+    receiver: AccountId | None = None  # of a path payment, as is what follows: CODE:ISSUER, or native
+    sends: str = ""
+    receives: str = ""
 
 
 def contract_of(asset: Asset, network: Network) -> str:
@@ -141,12 +146,21 @@ def read_operations(encoded: str) -> Sequence[Operation]:
 def _operation(operation: Any, transaction_source: AccountId) -> Operation:
     sender = transaction_source if operation.source_account is None else _muxed(operation.source_account)
     body = operation.body
-    receiver = None
-    if body.type in _PATH_PAYMENTS:
-        path = body.path_payment_strict_receive_op or body.path_payment_strict_send_op
-        receiver = _muxed(path.destination)
-    direct = body.type in (xdr.OperationType.PAYMENT, xdr.OperationType.INVOKE_HOST_FUNCTION)
-    return Operation(sends_itself=direct, sender=sender, receiver=receiver)
+    path = body.path_payment_strict_receive_op or body.path_payment_strict_send_op
+    if path is None:
+        return Operation(kind=_KINDS.get(body.type, ""), sender=sender)
+    return Operation(
+        kind=_KINDS[body.type],
+        sender=sender,
+        receiver=_muxed(path.destination),
+        sends=_asset_text(path.send_asset),
+        receives=_asset_text(path.dest_asset),
+    )
+
+
+def _asset_text(asset: Any) -> str:
+    found = stellar_sdk.Asset.from_xdr_object(asset)
+    return "native" if found.is_native() else f"{found.code}:{found.issuer}"
 
 
 def _muxed(account: Any) -> AccountId:

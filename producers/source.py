@@ -75,8 +75,8 @@ class Source(Protocol):
         """The next records of one account's payments, oldest first; None: the history does not know the account."""
 
     async def sourced(self, account_id: AccountId, movements: Sequence[Movement]) -> Sequence[Movement] | None:
-        """These movements of a wallet without what came in by a trade or a claim and has no source; None: that is not
-        known any more. All of them where the payments show none of that.
+        """All that `payments` showed of a wallet, in the movements of Horizon's payments: what was traded, claimed or
+        taken has no source. Only of whole operations. None: that is not known any more.
         """
 
     async def state(self, account_id: AccountId, asset: Asset) -> State:

@@ -221,7 +221,10 @@ async def test_two_sources_agree_fact_by_fact(scene: Scene, seed: int) -> None:
                 )
     for wallet in wallets:
         mine = [[each for each in told if each.account_id == scene.account(wallet)] for told in both]
-        said = [{each.event_id: (each.ledger, each.balance_stroops, each.authorized) for each in told} for told in mine]
+        said = [
+            {each.event_id: (each.ledger, each.balance_stroops, each.authorized, each.movements) for each in told}
+            for told in mine
+        ]
         assert said[0] == said[1]
         market, payer = Address(people.market.account_id), Address(people.payers[0].account_id)
         issuer = Address(people.issuer.account_id)
