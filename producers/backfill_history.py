@@ -142,7 +142,7 @@ class Histories:
                 origin=PAYMENTS_ORIGIN,
                 ask=source.payments,
                 place=_place_of_payment,
-                touched=lambda record: {account_id for account_id, _ in payments.movements(record, asset)},
+                touched=lambda record: _moved(record, asset),
                 network=network,
                 cursor=cursor,
                 complete=after,
@@ -178,6 +178,11 @@ class Histories:
         if step.records or step.more or pages.complete >= newest:
             return step
         return await pages.step_ledger()
+
+
+def _moved(record: object, asset: Asset) -> set[AccountId]:
+    moved = {account_id for account_id, _ in payments.movements(record, asset)}
+    return moved.union(payments.authorized(record))
 
 
 def _place_of_payment(record: object) -> tuple[Place, Ledger]:

@@ -56,9 +56,9 @@ async def recording(scene: Scene, *, policy: Policy = POLICY) -> AsyncIterator[N
             await pool.close()
 
 
-async def compare(scene: Scene, *, pace: Pace = PACE, mend: bool = False) -> Report:
+async def compare(scene: Scene, *, pace: Pace = PACE, mend: bool = False, rpc: bool = False) -> Report:
     """What `python -m producers reconcile` finds, with `mend` with `--repair`."""
-    async with scene.parts() as parts:
+    async with scene.parts(rpc=rpc) as parts:
         rows = await RowStore.open(scene.database_url)
         steps = Steps(console=None)
         try:

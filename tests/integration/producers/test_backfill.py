@@ -24,10 +24,12 @@ from tests.unit.producers.records import HASH
 ORDER = Order(since=Ledger(1), patience_s=20.0, quiet_s=2.0)
 
 
-async def backfill(scene: Scene, *, since: int, until: int | None = None, is_dry: bool = False) -> dict[str, Any]:
+async def backfill(
+    scene: Scene, *, since: int, until: int | None = None, is_dry: bool = False, rpc: bool = False
+) -> dict[str, Any]:
     """What `python -m producers backfill` says in the end."""
     order = replace(ORDER, since=Ledger(since), until=Ledger(until) if until else None, is_dry=is_dry)
-    async with scene.parts() as parts:
+    async with scene.parts(rpc=rpc) as parts:
         rows = await RowStore.open(scene.database_url)
         try:
             work = Backfill(parts, rows, Steps(console=None), order)

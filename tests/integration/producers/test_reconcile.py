@@ -8,10 +8,11 @@ from uuid import uuid4
 
 import pytest
 
+from producers.backfill_history import Histories
 from producers.reconcile_differences import Kind
 from sandbox.chain_operations import ChangeTrust, CrossOffer, SetTrustlineFlags
 from sandbox.horizon_faults import Fault
-from schema.stellar import Stroops
+from schema.stellar import Ledger, Stroops
 from tests.integration.producers.recorder import PACE, compare, judge, kinds, recording
 from tests.integration.producers.scene import UNIT, Scene, until_true
 
@@ -154,7 +155,7 @@ async def test_repair_mends_what_facts_can_mend(scene: Scene) -> None:
     await scene.add_wallet(6)
     await tamper(scene, 4, "previous_usdc_balance = 1000000")
     async with recording(scene):
-        report = await compare(scene, mend=True)
+        report = await compare(scene, pace=replace(PACE, wait_s=1.5), mend=True)
         assert kinds(report) == {scene.account(4): Kind.CONFLICT}
         assert report.is_beyond_repair
         assert report.repaired is not None
@@ -249,8 +250,21 @@ async def test_replicas_that_lag_never_prove_what_is_false(scene: Scene, path: s
             assert report.is_equal, list(report.lines())
 
 
-async def test_an_authorization_taken_away_is_a_difference(scene: Scene) -> None:
-    """The issuer's flag raises the version and leaves the balance: behind until it is told, then equal."""
+async def test_by_stellar_rpc_it_is_proved_too(scene: Scene) -> None:
+    """While wallets are paid, by events instead of effects: the same proof, true on the same chain."""
+    await follow(scene)
+    async with recording(scene), scene.stream(), traffic(scene):
+        await scene.until_told(WALLETS - 1, units=101)
+        report = await compare(scene, rpc=True)
+        assert report.is_equal, list(report.lines())
+        await judge(scene, report)
+
+
+@pytest.mark.parametrize("rpc", [False, True])
+async def test_an_authorization_taken_away_is_a_difference(scene: Scene, *, rpc: bool) -> None:
+    """The issuer's flag raises the version and leaves the balance: the history shows it, a backfill finds it, and it
+    is behind until it is told, then equal.
+    """
     await follow(scene)
     scene.chain.enqueue(
         SetTrustlineFlags(
@@ -260,7 +274,11 @@ async def test_an_authorization_taken_away_is_a_difference(scene: Scene) -> None
             authorized=False,
         )
     )
-    scene.close()
-    assert kinds(await compare(scene, pace=replace(PACE, wait_s=0.0))) == {scene.account(2): Kind.BEHIND}
+    ledger = scene.close()
+    async with scene.parts(rpc=rpc) as parts:
+        history = Histories(parts.source, network=parts.network, asset=parts.asset, after=Ledger(ledger - 1))
+        touched = [each for _ in range(4) for each in (await history.step()).touched]
+    assert (scene.account(2), ledger) in touched
+    assert kinds(await compare(scene, pace=replace(PACE, wait_s=0.0), rpc=rpc)) == {scene.account(2): Kind.BEHIND}
     async with recording(scene):
-        assert (await compare(scene, mend=True)).is_equal
+        assert (await compare(scene, pace=replace(PACE, wait_s=1.0), mend=True, rpc=rpc)).is_equal

@@ -177,7 +177,8 @@ def test_nothing_is_carried_across_a_record_that_could_not_be_read() -> None:
 def test_a_replica_that_is_behind_changes_nothing() -> None:
     """A state older than the known one is not taken for the newer."""
     knowledge = Knowledge(1, start=Ledger(FIRST))
-    chain = KeptChain(states=[[(5, True, FIRST)] * 6 + [(7, True, FIRST + 6)] * 6], touches=[{FIRST + 6}])
+    paid: list[list[Held]] = [[*[(5, True, FIRST)] * 6, *[(7, True, FIRST + 6)] * 6]]
+    chain = KeptChain(states=paid, touches=[{FIRST + 6}])
     knowledge.see(0, chain.read(0, FIRST + 8))
     knowledge.see(0, chain.read(0, FIRST + 2))
     assert knowledge.state(0, name(0)).balance_stroops == 7
