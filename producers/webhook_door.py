@@ -12,10 +12,13 @@ import logging
 import resource
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import structlog
-from aiohttp import web
+from aiohttp import StreamReader, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import RawRequestMessage
+from yarl import URL
 
 from producers import webhook_limits
 from producers.source import Fatal
@@ -154,12 +157,25 @@ class Server(web.Server):
     """Makes a Door for each connection."""
 
     def __init__(self, handler: Handler, manners: Manners, metrics: WebhookMetrics) -> None:
-        super().__init__(handler)
+        super().__init__(handler, request_factory=self._request)
         self.manners = manners
         self.metrics = metrics
         self.crowd: Crowd[Door] = Crowd(
             connections_max=manners.connections_max, per_address_max=manners.per_address_max
         )
+
+    def _request(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: web.RequestHandler,
+        writer: AbstractStreamWriter,
+        task: "asyncio.Task[None]",
+    ) -> web.BaseRequest:
+        """In `CONNECT  ` aiohttp's parser finds no address, on which its request would break: it is for no page."""
+        if cast("URL | None", message.url) is None:
+            message = message._replace(url=URL())
+        return web.BaseRequest(message, payload, protocol, writer, task, self._loop)
 
     def __call__(self) -> web.RequestHandler:
         return Door(

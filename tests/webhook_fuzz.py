@@ -31,7 +31,7 @@ BAD_LINES: Final = (
     b"\xff: z",
     b"x: \xff",
 )
-_STATUS: Final = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
+_STATUS: Final = re.compile(rb"HTTP/\d\.\d (\d{3}) ")
 _CLASS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 

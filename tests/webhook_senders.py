@@ -110,7 +110,7 @@ async def read_reply(reader: asyncio.StreamReader) -> Reply:
     """One answer; IncompleteReadError when the connection ends before."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     first, *lines = head.rstrip().split("\r\n")
-    status = re.fullmatch(r"HTTP/1\.[01] (\d{3}) .*", first)
+    status = re.fullmatch(r"HTTP/(?:0\.9|1\.[01]) (\d{3}) .*", first)
     assert status is not None, first
     if status[1] == "100":
         return await read_reply(reader)

@@ -220,6 +220,7 @@ def table(scene: Scene) -> list[tuple[Outcome, int, bytes]]:
         (Outcome.UNAUTHORIZED, 401, request(body, JSON)),
         (Outcome.NOT_FOUND, 404, request(body, good, path="/")),
         (Outcome.NOT_FOUND, 404, request(body, good, path=f"{PATH}/")),
+        (Outcome.NOT_FOUND, 404, b"CONNECT  \r\nhost: x\r\n\r\n"),  # aiohttp finds no address in it
         (Outcome.BAD_METHOD, 405, request(b"", {}, method="GET")),
         (Outcome.BAD_METHOD, 405, request(body, good, method="PUT")),
         (Outcome.NO_LENGTH, 411, request(b"", good).replace(b"content-length: 0\r\n", b"")),
