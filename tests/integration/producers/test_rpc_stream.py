@@ -15,6 +15,9 @@ from consumer.decide import decide
 from consumer.inputs import Fact
 from consumer.outcome import Verdict
 from consumer.wallet import Policy, WalletState
+from producers import stream
+from producers.source import Fatal
+from producers.start import Wish
 from sandbox.chain_operations import (
     AssetChange,
     ChangeKind,
@@ -274,6 +277,28 @@ async def test_a_quiet_asset_still_moves_the_cursor(scene: Scene) -> None:
         for _ in range(3):
             latest = scene.close()
         await until_true(lambda: _is_saved(scene, latest), what="the cursor follows the ledgers")
+
+
+async def test_what_rpc_forgot_stops_the_stream_with_the_remedy(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RPC was away for longer than it remembers: a person must decide, and is told how. Nothing is saved."""
+    monkeypatch.setattr(stream, "CHECK_S", 0.2)
+    await scene.add_wallet(0)
+    async with scene.parts(rpc=True) as parts:
+        pace = replace(PACE, idle_drain_s=0.2)
+        following = asyncio.create_task(stream.Stream("stream", parts, pace).run(Wish()))
+        await scene.store(await scene.until_told(0, units=100))
+        await until_true(scene.saved_ledger, what="the cursor is saved")
+        before = await scene.saved_ledger()
+        scene.horizon.faults.add(Fault(path_prefix="/rpc", method="POST", status=503, times=1_000_000))
+        await until_true(parts.readiness.reasons, what="it is away")
+        scene.pay(0, 50)
+        for _ in range(5):
+            scene.close()
+        scene.chain.history.trim(before_ledger=scene.chain.latest.sequence)
+        scene.horizon.faults.clear()
+        with pytest.raises(Fatal, match=r"RPC_URL begins with.*--accept-gap"):
+            await asyncio.wait_for(following, 60)
+    assert await scene.saved_ledger() == before
 
 
 async def test_trouble_with_rpc_delays_facts_and_loses_none(scene: Scene) -> None:

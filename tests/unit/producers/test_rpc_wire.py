@@ -1,6 +1,8 @@
 """Stellar RPC's answers as values: recorded ones, and what no RPC should send."""
 
 import base64
+import subprocess
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -295,3 +297,9 @@ def test_addresses_of_every_kind_are_read() -> None:
     """Accounts, contracts, claimable balances and pools come as topics."""
     for address in (ALICE, CONTRACT):
         assert rpc_xdr.read_address(rpc_xdr.address(address)) == address
+
+
+def test_a_producer_over_horizon_does_without_the_sdk() -> None:
+    """Half a second and 60 MB are for those who read Stellar RPC."""
+    check = "import sys, producers.__main__; sys.exit('stellar_sdk' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False, timeout=60).returncode == 0
