@@ -169,15 +169,18 @@ class Histories:
         return min(pages.complete for pages in self._both)
 
     async def step(self) -> Step:
-        """One page of whichever history is further behind. Where it shows nothing more, but the other does: the next
-        ledger, whole.
+        """One page of whichever history is further behind. Where it shows nothing more: of the other; or, when that is
+        ahead, the next ledger, whole.
         """
-        pages = min(self._both, key=lambda pages: pages.complete)
-        step = await pages.step()
-        newest = max(pages.complete for pages in self._both)
-        if step.records or step.more or pages.complete >= newest:
+        behind, *others = sorted(self._both, key=lambda pages: pages.complete)
+        step = await behind.step()
+        if step.records or step.more:
             return step
-        return await pages.step_ledger()
+        if any(pages.complete > behind.complete for pages in others):
+            return await behind.step_ledger()
+        for pages in others:
+            step = await pages.step()
+        return step
 
 
 def _moved(record: object, asset: Asset) -> set[AccountId]:

@@ -129,6 +129,17 @@ async def _holds(scene: Scene, wallet: int, units: int) -> bool:
     return await stored_units(scene, wallet) == units
 
 
+async def test_a_gap_without_a_payment_is_read_all_the_same(scene: Scene) -> None:
+    """Where the ledgers hold nothing but an offer crossed, at their very end, its wallet is found."""
+    await follow(scene)
+    scene.close()
+    cross(scene, 2, 40)
+    ledger = scene.close()
+    summary = await backfill(scene, since=ledger - 1)
+    assert (summary["marked"], summary["told"], summary["read_up_to"]) == (1, 1, ledger)
+    await scene.until_told(2, units=60)
+
+
 async def test_a_dry_run_tells_nothing(scene: Scene) -> None:
     """It says how many wallets the ledgers touched, up to the last one asked for, and leaves everything as it was."""
     await follow(scene)

@@ -46,6 +46,7 @@ class Weather:
     failing: float = 0.1
     malformed: float = 0.0  # of the records
     tampered: float = 0.0  # of the rows
+    others: float = 0.7  # a record of somebody else, per ledger and history
 
 
 @dataclass
@@ -98,7 +99,7 @@ class World:
             for name in ("changes",) if is_silent else ("payments", "changes"):
                 self.records[name].append(self.write(name, wallet, ledger))
         for name in ("payments", "changes"):  # the rest of the network
-            if self.rng.random() < 0.7:
+            if self.rng.random() < self.weather.others:
                 self.records[name].append(self.write(name, -1, ledger))
         self.held.append(after)
 
@@ -300,6 +301,7 @@ def judge(world: World, report: Report) -> None:
         ("ordinary", Weather(), 0.9),
         ("lagging", Weather(lag=12, failing=0.3), 0.8),
         ("busy", Weather(change=2.0, lag=2), 0.8),
+        ("quiet", Weather(silent=0.7, others=0.0), 0.8),
         ("frantic", Weather(change=20.0, lag=1), 0.0),  # every wallet in nearly every ledger
         ("malformed", Weather(malformed=0.3, tampered=0.3), 0.5),
         ("tampered", Weather(tampered=0.3), 0.8),
