@@ -113,8 +113,8 @@ class Census:
 
     async def _take_in(self, state: State, drain: int) -> None:
         found = self._wallets.unread.find(state.account_id)
-        if found is None:
-            return  # somebody else read it meanwhile
+        if found is None or state.account_id in self._wallets.touched:
+            return  # read by somebody else meanwhile, or about to be: who was paid is not told as if on a schedule
         at_least, first_sight = found
         if state.observed < at_least:
             raise Unavailable(f"a state of ledger {state.observed}, and {at_least} was read before")

@@ -186,7 +186,7 @@ def _print_sums(console: Console, sums: Sums, code: str) -> None:
         ("baseline", " ", "was there at first sight: protected"),
         ("received", "+", f"came in{doubt}"),
         ("excluded", "+", "came back from the vault: protected"),
-        ("spent", "-", "was spent by the owners"),
+        ("spent", "-", "was spent, put aside, pooled or taken back"),
         ("deposited", "-", "was deposited into the vault"),
         ("balance", "=", "is in the wallets now, on the chain as in the database"),
     ):

@@ -123,6 +123,15 @@ async def test_a_replica_that_is_behind_does_not_count() -> None:
 
 
 @pytest.mark.usefixtures("small")
+async def test_who_was_paid_is_left_to_the_cycles() -> None:
+    """A payment's fact says that it was seen: such a wallet is read for the payment, and not by the census."""
+    source, wallets = States(), missed()
+    wallets.doubt(EVERYONE[:5], Ledger(1_001))
+    await cycles(source, wallets)
+    assert {each for each, _ in wallets.due(drained=True)} == set(EVERYONE[:5])
+
+
+@pytest.mark.usefixtures("small")
 async def test_what_makes_no_sense_is_left_to_the_cycles() -> None:
     """Wallets that no pass brings are read one by one, where a state without sense becomes a dead letter."""
     source, wallets = States(), missed()
