@@ -81,7 +81,8 @@ class TellingMemory:
                 self._told.pop(state.account_id, None)
             return compared
         told, at_s = self._told.get(state.account_id, (None, 0.0))
-        if told is None or now_s - at_s > TOLD_AGAIN_S:
+        is_conflict = state.version == stored.version  # said once: it is never stored, and each time a dead letter
+        if told is None or (now_s - at_s > TOLD_AGAIN_S and not is_conflict):
             return Compared.TELL
         same = told.is_absence if state.is_absence else told.version == state.version
         return Compared.WAITING if same and told.balance_stroops == state.balance_stroops else Compared.TELL

@@ -13,6 +13,7 @@ from uuid import UUID
 import structlog
 
 from producers import answers
+from producers.facts import Verdict
 from producers.parts import Parts
 from producers.poll_store import PollStore
 from producers.source import Unavailable
@@ -115,17 +116,24 @@ class Desk:
         if not due:
             return []
         stored = await self._parts.store.stored(due, self._parts.network)
-        for account_id in due:
+        wanted = [account_id for account_id, row in stored.items() if row.version is None]
+        for account_id in set(due).difference(wanted):  # its row is gone, or somebody was quicker
             del self._arrived[account_id]
         touch = Touch(at_least=Ledger(1), snapshot_type=SnapshotType.POLL, drain=0, first_sight=True)
-        return [(account_id, touch) for account_id, row in stored.items() if row.version is None]
+        return [(account_id, touch) for account_id in wanted]
 
     async def _tell(self, wanted: Sequence[tuple[AccountId, Touch]]) -> None:
         merged: dict[AccountId, Touch] = {}
         for account_id, touch in wanted:
             merged[account_id] = merged[account_id].and_also(touch) if account_id in merged else touch
-        told = await self._teller.tell(await self._teller.read_some(list(merged.items()), seconds=READ_WITHIN_S))
+        sightings = await self._teller.read_some(list(merged.items()), seconds=READ_WITHIN_S)
+        told = await self._teller.tell(sightings)
+        for sighting in sightings:
+            if sighting.fault is not None:  # a dead letter by now; the next round looks again
+                self._arrived.pop(sighting.account_id, None)
         for each in told:
+            if each.verdict is not Verdict.LATER:
+                self._arrived.pop(each.state.account_id, None)
             log.info("read on demand", account_id=each.state.account_id, outcome=each.verdict.value)
 
     async def _take_rows(self) -> None:

@@ -475,3 +475,16 @@ async def test_another_network_is_for_a_person(scene: Scene) -> None:
         with pytest.raises(Fatal, match="STELLAR_NETWORK"):
             await mainnet.run()
     assert scene.facts == []
+
+
+async def test_a_new_wallet_is_not_forgotten_when_it_cannot_be_read(scene: Scene) -> None:
+    """With an hour between rounds and a Horizon that is away just then: it has its baseline when Horizon is back."""
+    async with running(scene) as here:
+        await until_true(lambda: _rounds(here) == 1, what="the first round, of nobody, is over")
+        scene.horizon.faults.add(Fault(path_prefix="/accounts", status=503, times=12))
+        await scene.add_wallet(1)
+        assert (await scene.until_told(1, units=100)).snapshot_type is SnapshotType.POLL
+
+
+def _rounds(here: Polling) -> float | None:
+    return here.parts.metrics.registry.get_sample_value("producers_poll_rounds_total")

@@ -96,6 +96,16 @@ def test_what_was_told_is_not_told_in_every_round() -> None:
     assert memory.compare(told, stored(version=LEDGER + 2), now_s=61.0) is Compared.SAME
 
 
+def test_a_conflict_is_said_once() -> None:
+    """Another balance of the stored version is never stored, and each time it is said it is a dead letter."""
+    memory = TellingMemory()
+    other = state(stroops=501)
+    assert memory.compare(other, stored(), now_s=0.0) is Compared.TELL
+    memory.note(other, now_s=0.0)
+    assert memory.compare(other, stored(), now_s=TOLD_AGAIN_S + 1) is Compared.WAITING
+    assert memory.compare(state(stroops=502), stored(), now_s=1.0) is Compared.TELL
+
+
 def test_an_absence_is_seen_in_another_ledger_each_time() -> None:
     """That a trustline is gone was told; that it still is, in a later ledger, is not news."""
     memory = TellingMemory()
