@@ -141,7 +141,7 @@ class _Gate:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.open: dict[object, _Connection] = {}  # by aiohttp's protocol, which a request knows
-        self.waiting: dict[_Connection, None] = {}  # those whose header is awaited, the longest first
+        self.waiting: dict[_Connection, None] = {}  # those whose request is awaited, the longest first
         self.counts = {"refused": 0, "pushed_out": 0, "timed_out": 0}
 
     def has_room(self) -> bool:
@@ -160,9 +160,11 @@ class _Gate:
         """The header is here: the body has its own deadline, then the handler takes as long as it takes."""
         connection = self.open.get(request.protocol)
         if connection is not None:
-            connection.begin()
+            connection.take_body()
         try:
             refusal = await self._read_body(request)
+            if connection is not None:
+                connection.begin()
             return refusal or await handler(request)
         except web.HTTPException as error:
             return as_problem(error)
@@ -235,8 +237,12 @@ class _Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._inner.resume_writing()
 
+    def take_body(self) -> None:
+        """A whole header is here. Its body has its own deadline; until it is here, too, others may need the room."""
+        self._stop_clock()
+
     def begin(self) -> None:
-        """A whole header is here: it is being answered."""
+        """A whole request is here: it is being answered, and nobody pushes it out."""
         self._stop_timer()
 
     def end(self) -> None:
@@ -258,6 +264,9 @@ class _Connection(asyncio.Protocol):
 
     def _stop_timer(self) -> None:
         self._gate.waiting.pop(self, None)
+        self._stop_clock()
+
+    def _stop_clock(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -197,6 +197,20 @@ async def test_many_slow_ones_do_not_slow_a_good_one() -> None:
             writer.close()
 
 
+async def test_bodies_in_drips_keep_nobody_out() -> None:
+    """With every place taken by a body that does not come, a good client is answered all the same."""
+    async with world(Limits(connections_max=20, body_within_s=LONG_S)) as made:
+        slow = [await made.connect() for _ in range(20)]
+        for _, writer in slow:
+            writer.write(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf")
+            await writer.drain()
+        for _ in range(5):
+            said = await made.say(b"POST /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx")
+            assert said.startswith(b"HTTP/1.1 200 ")
+        for _, writer in slow:
+            writer.close()
+
+
 async def test_a_client_that_goes_away_frees_everything() -> None:
     """Its handler is cancelled at once; nothing waits for an answer that nobody takes."""
     async with world(Limits(header_within_s=LONG_S)) as made:
