@@ -7,7 +7,7 @@ from typing import Final
 
 import aiohttp
 
-from producers import horizon_wire, payments
+from producers import effects, horizon_wire, payments
 from producers.budget import Budget
 from producers.horizon_holders import HorizonHolders
 from producers.horizon_http import SILENCE_S_MAX, Answer, HorizonHttp
@@ -52,11 +52,7 @@ class Horizon:
     async def payments(self, cursor: Cursor) -> Page:
         page = _page("/payments", await self._http.get("/payments", _next(cursor)))
         ledgers = [ledger for record in page.records if (ledger := self._remember_close(record)) is not None]
-        if ledgers:
-            if self._http.is_far_beyond(max(ledgers)):  # or we have not looked for very long
-                with contextlib.suppress(Unavailable):
-                    await self.history()
-            self._http.check_newest("/payments", max(ledgers))
+        await self._check_newest("/payments", ledgers)
         return page
 
     async def ledger_payments(self, ledger: Ledger, cursor: Cursor | None) -> Page | None:
@@ -99,7 +95,13 @@ class Horizon:
         return await self._http.record_after("/payments", cursor, part="stream")
 
     async def changes(self, cursor: Cursor) -> Page:
-        return _page("/effects", await self._http.get("/effects", _next(cursor)))
+        page = _page("/effects", await self._http.get("/effects", _next(cursor)))
+        ledgers: list[Ledger] = []
+        for record in page.records:
+            with contextlib.suppress(Malformed):  # the stream refuses the record, with a reason
+                ledgers.append(effects.place_of(record)[1])
+        await self._check_newest("/effects", ledgers)
+        return page
 
     async def change_after(self, cursor: Cursor) -> bool:
         return await self._http.record_after("/effects", cursor, part="changes_stream")
@@ -111,6 +113,14 @@ class Horizon:
 
     async def states_requests(self, accounts: int, asset: Asset) -> int:
         return await self._holders.requests(accounts, asset)
+
+    async def _check_newest(self, path: str, ledgers: Sequence[Ledger]) -> None:
+        """Unavailable when these cannot be ledgers of the network that was asked so far."""
+        if ledgers:
+            if self._http.is_far_beyond(max(ledgers)):  # or we have not looked for very long
+                with contextlib.suppress(Unavailable):
+                    await self.history()
+            self._http.check_newest(path, max(ledgers))
 
     def _remember_close(self, record: object) -> Ledger | None:
         """A record's created_at is its ledger's close time, and saves asking for it. Its ledger, where it says one."""

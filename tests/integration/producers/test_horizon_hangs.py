@@ -2,9 +2,11 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 
 import pytest
 
+from producers.horizon import Horizon
 from producers.horizon_http import CONNECTIONS_MAX
 from producers.settings import READS_AT_ONCE_MAX
 from producers.source import Unavailable
@@ -22,7 +24,7 @@ from tests.integration.producers.wire import (
     stream_body,
     without_waiting,
 )
-from tests.unit.producers.records import ALICE, ASSET, LEDGER, payment
+from tests.unit.producers.records import ALICE, ASSET, LEDGER, effect, payment
 
 pytestmark = pytest.mark.alone
 
@@ -137,13 +139,19 @@ async def test_a_ledger_far_beyond_the_newest_is_another_networks() -> None:
     later = LEDGER + 5_000_000
     answers = (
         Answer(text=http(page_body(payment(ledger=later)))),
+        Answer(text=http(page_body(effect("trade", ledger=later)))),
         Answer(text=http(b"{}", f"Latest-Ledger: {later}", status="404 x")),
     )
-    for answer in answers:
+    asking: tuple[Callable[[Horizon], Awaitable[object]], ...] = (
+        lambda horizon: horizon.payments(CURSOR),
+        lambda horizon: horizon.changes(CURSOR),
+        lambda horizon: horizon.state(ALICE, ASSET),
+    )
+    for answer, ask in zip(answers, asking, strict=True):
         async with serving(root, answer) as script, client(script.url) as (horizon, _):
             await horizon.history()
             with pytest.raises(Unavailable, match="another network"):
-                await (horizon.payments(CURSOR) if answer is answers[0] else horizon.state(ALICE, ASSET))
+                await ask(horizon)
 
 
 async def test_a_newest_ledger_of_long_ago_is_asked_for_again() -> None:
