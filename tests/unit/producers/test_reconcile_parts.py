@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from producers.backfill import Marks
 from producers.backfill_history import Histories, Step
 from producers.backfill_progress import Steps
 from producers.reconcile_accounts import WIDTH, Accounts
@@ -211,6 +212,20 @@ def test_a_wallet_that_cannot_be_read_does_not_end_the_reading() -> None:
     assert {each.account_id for each in others} == {account_id("one"), account_id("two")}
     assert (failing.account_id, str(failing.away)) == (account_id("failing"), "not this one")
     assert bent.fault is not None
+
+
+def test_marks_keep_the_first_touch_and_the_last() -> None:
+    """Two histories are not read in step: a touch may come behind a later one. Who is told is open no more."""
+    marks = Marks()
+    nobody, (one, two) = account_id("nobody"), sorted((account_id("one"), account_id("two")))
+    for each in (one, two):
+        marks.append(each)
+    for each, ledger in ((one, 13), (two, 12), (one, 11), (one, 12), (nobody, 10)):
+        marks.mark(each, Ledger(ledger))
+    assert (list(marks.first), list(marks.last), marks.marked) == ([11, 12], [13, 12], 2)
+    assert [marks.accounts[number] for number in marks.open()] == [one, two]
+    marks.done(one)
+    assert [marks.accounts[number] for number in marks.open()] == [two]
 
 
 def test_patience_ends_with_what_was_waited_for() -> None:
