@@ -23,6 +23,7 @@ from producers.poll_metrics import PollMetrics
 from producers.poll_report import Report
 from producers.poll_round import Round
 from producers.poll_store import PollStore
+from producers.reconcile_patience import Patience
 from producers.source import Fatal, Unavailable
 from producers.start import check_network
 from producers.store import Away
@@ -80,13 +81,20 @@ class Poll:
         for longer than the patience.
         """
         began_s = now_s()
-        check_network(await self._parts.source.history(), self._parts.network)
         try:
             async with asyncio.timeout(patience_s):
                 await self._parts.publisher.connect()
         except TimeoutError:
             raise Unavailable(f"the brokers did not answer within {patience_s:g} s") from None
-        await self._desk.serve(at_once=True)
+        patience = Patience(patience_s)
+        while True:
+            try:
+                check_network(await self._parts.source.history(), self._parts.network)
+                await self._desk.serve(at_once=True)
+            except (Unavailable, Away) as error:
+                await patience.wait(error)
+                continue
+            break
         report = await self._round(patience_s=patience_s)
         await self._gaps.decided(UNDERWAY_S)
         return report.summary(self._gaps.counts, seconds=now_s() - began_s)

@@ -326,6 +326,7 @@ async def test_a_horizon_that_is_away_is_waited_for(scene: Scene) -> None:
     """In the middle of a round everything fails for a while: nobody is skipped, and nobody is told wrongly."""
     await add_all(scene)
     scene.horizon.faults.add(Fault(path_prefix="/accounts", status=503, times=25, skip=6))
+    scene.horizon.faults.add(Fault(path_prefix="/", status=503, times=5))
     async with polling(scene) as here, recording(scene):
         done = await here.once()
         assert (done["told"], done["whole"]) == (WALLETS, True)
