@@ -183,15 +183,17 @@ def _clawback(people: Cast, rng: random.Random) -> Action:
 
 
 def _pool_deposit(people: Cast, rng: random.Random) -> Action:
-    stroops = _little(rng)
+    """Somebody pays, and half of it goes into the pool at once: a ledger with a payment and a change that is none."""
+    payer, wallet, stroops = _payer(people, rng), _wallet(people, rng), _little(rng)
     deposit = LiquidityPoolDeposit(
-        source=_wallet(people, rng),
+        source=wallet,
         asset_a=None,
         asset_b=people.asset,
         a_stroops=Stroops(1 + stroops // POOL_PRICE),
         b_stroops=stroops,
     )
-    return Action(operations=(deposit,), source=_payer(people, rng))
+    payment = Payment(source=payer, to=wallet, asset=people.asset, stroops=Stroops(2 * stroops))
+    return Action(operations=(payment, deposit))
 
 
 def _pool_withdraw(people: Cast, rng: random.Random) -> Action:
