@@ -46,6 +46,13 @@ class Steps:
         else:
             log.info(what, total=total)
 
+    def say(self, what: str, **said: Any) -> None:
+        """Something to know before a step begins."""
+        if self._bar is None:
+            log.info(what, **said)
+        else:
+            self._bar.console.print(f"{what}: {', '.join(f'{value} {name}' for name, value in said.items())}")
+
     def at(self, done: int, **said: Any) -> None:
         """So many are done."""
         if self._bar is not None and self._task is not None:

@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
 
-import structlog
-
 from producers.backfill_history import Histories
 from producers.backfill_progress import Steps
 from producers.history import REPLICA_LAG_LEDGERS
@@ -34,7 +32,6 @@ from producers.start import check_network
 from producers.store import Away
 from schema.stellar import AccountId, Ledger
 
-log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 ROUNDS_MAX: Final = 8
@@ -54,6 +51,7 @@ class Pace:
     patience_s: float = 300.0
     quiet_s: float = QUIET_S
     rounds_max: int = ROUNDS_MAX
+    requests_per_hour: int = 0  # for an estimate; 0: no limit
 
 
 class Comparison:
@@ -115,12 +113,12 @@ class Comparison:
     # -- the chain
 
     async def _say_cost(self) -> None:
-        wallets = len(self.book)
-        asset = self._parts.asset
-        requests = await self._answered(lambda: self._parts.source.states_requests(wallets, asset)) if wallets else 0
-        log.info(
-            "reading every wallet's state, and the history meanwhile", wallets=wallets, requests_for_states=requests
-        )
+        wallets, per_hour = len(self.book), self._pace.requests_per_hour
+        if not wallets:
+            return
+        requests = await self._answered(lambda: self._parts.source.states_requests(wallets, self._parts.asset))
+        minutes = {"minutes_at_least": requests * 60 // per_hour} if per_hour else {}
+        self._steps.say("reading every wallet's state", wallets=wallets, requests_about=requests, **minutes)
 
     async def _read(self, numbers: Sequence[int], *, at_least: Ledger) -> None:
         """Read these wallets' states, each at the ledger of its row or later, as far as the source has come."""
@@ -190,6 +188,9 @@ class Comparison:
             else:
                 await asyncio.sleep(QUIET_AGAIN_S)
         self.book.knowledge.drain(self._history.complete)
+        source = await self._answered(self._parts.source.history)
+        if source.elder > began + 1:  # an older cursor is silently moved to where the history begins
+            self.book.knowledge.blind(source.elder)
 
     # -- the database
 

@@ -42,7 +42,11 @@ async def reconcile(settings: ProducerSettings, options: Options, ending: Ending
     async with opened_within(settings, name="reconcile", patience_s=options.patience_s) as (parts, rows):
         try:
             with steps() as progress:
-                pace = Pace(wait_s=options.wait_s, patience_s=options.patience_s)
+                pace = Pace(
+                    wait_s=options.wait_s,
+                    patience_s=options.patience_s,
+                    requests_per_hour=settings.requests_per_hour,
+                )
                 comparison = Comparison(parts, rows, progress, pace)
                 await comparison.prove()
                 repaired = await repair(comparison, parts, progress, pace) if options.repair else None

@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from io import StringIO
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from producers.backfill import Marks
 from producers.backfill_history import Histories, Step
@@ -256,3 +258,15 @@ def test_progress_is_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> 
     assert 9 <= len(lines) <= 10
     assert "marked=49" in lines[4]
     assert "seconds_left=50" in lines[4]
+
+
+def test_progress_is_a_bar_where_somebody_looks_on() -> None:
+    """One at a time, with how many of how many, and what was found so far."""
+    shown = StringIO()
+    steps = Steps(console=Console(file=shown, force_terminal=True, width=120))
+    steps.begin("reading ledgers", 100)
+    steps.at(30, marked=4)
+    steps.end()
+    assert "reading ledgers" in shown.getvalue()
+    assert "30/100" in shown.getvalue()
+    assert "4 marked" in shown.getvalue()

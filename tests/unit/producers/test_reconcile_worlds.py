@@ -46,6 +46,7 @@ class Weather:
     failing: float = 0.1
     malformed: float = 0.0  # of the records
     tampered: float = 0.0  # of the rows
+    keeps: int = 10_000  # ledgers, in the history
     others: float = 0.7  # a record of somebody else, per ledger and history
 
 
@@ -76,6 +77,10 @@ class World:
     @property
     def newest(self) -> int:
         return FIRST + len(self.held) - 1
+
+    @property
+    def elder(self) -> int:
+        return max(FIRST, self.newest - self.weather.keeps)
 
     def close(self) -> None:
         """The next ledger."""
@@ -179,7 +184,7 @@ class RandomSource(PartialSource):
     async def history(self) -> History:
         await self._pause()
         latest = Ledger(self._world.answered_at())
-        return History(passphrase=Network.TESTNET.passphrase, elder=Ledger(FIRST), latest=latest)
+        return History(passphrase=Network.TESTNET.passphrase, elder=Ledger(self._world.elder), latest=latest)
 
     async def payments(self, cursor: Cursor) -> Page:
         return await self._page("payments", cursor)
@@ -189,7 +194,7 @@ class RandomSource(PartialSource):
 
     async def ledger_payments(self, ledger: Ledger, cursor: Cursor | None) -> Page | None:  # noqa: ARG002
         await self._pause()
-        if ledger > self._world.answered_at():
+        if not self._world.elder <= ledger <= self._world.answered_at():
             return None
         found = [each for each in self._world.records["payments"] if int(each["id"]) >> 32 == ledger]
         return Page(records=found, cursor=Cursor(found[-1]["paging_token"]) if found else None, full=False)
@@ -224,7 +229,8 @@ class RandomSource(PartialSource):
 
     async def _page(self, name: str, cursor: Cursor) -> Page:
         await self._pause()
-        newest, after = self._world.answered_at(), int(cursor.partition("-")[0])
+        newest = self._world.answered_at()
+        after = max(int(cursor.partition("-")[0]), self._world.elder << 32)  # silently
         found = [
             each for each in self._world.records[name] if after < int(each["id"]) and int(each["id"]) >> 32 <= newest
         ]
@@ -302,6 +308,7 @@ def judge(world: World, report: Report) -> None:
         ("lagging", Weather(lag=12, failing=0.3), 0.8),
         ("busy", Weather(change=2.0, lag=2), 0.8),
         ("quiet", Weather(silent=0.7, others=0.0), 0.8),
+        ("forgetful", Weather(keeps=2, lag=1, tampered=0.3), 0.0),
         ("frantic", Weather(change=20.0, lag=1), 0.0),  # every wallet in nearly every ledger
         ("malformed", Weather(malformed=0.3, tampered=0.3), 0.5),
         ("tampered", Weather(tampered=0.3), 0.8),
