@@ -385,6 +385,35 @@ async def test_a_storm_of_effects_delays_no_payment(scene: Scene, monkeypatch: p
     assert "HORIZON_REQUESTS_PER_HOUR" in said
 
 
+async def test_wallets_that_changed_wait_for_their_share_and_one_that_was_paid_does_not(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one read in six seconds for what only changed, six wallets take long; a payment meanwhile is told at once.
+    What still waits when the stream ends is found by the next one.
+    """
+    monkeypatch.setattr(changes_module, "BURST_REQUESTS", 1)
+    for wallet in range(7):
+        await scene.add_wallet(wallet)
+    async with scene.stream():
+        for wallet in range(7):
+            await scene.store(await scene.until_told(wallet, units=100))
+        await until_true(lambda: _are_saved(scene), what="both cursors are saved")
+    pace = Pace(idle_drain_s=20.0, wallets_refresh_s=20.0, requests_per_hour=4 * 600)
+    async with scene.stream(pace=pace):
+        for wallet in range(6):
+            scene.chain.enqueue(crossed(scene, wallet))
+        scene.close()
+        await scene.until(lambda facts: any(each.balance_stroops == 80 * UNIT for each in facts), what="the first one")
+        scene.pay(6, 50)
+        scene.close()
+        await scene.until_told(6, units=150)
+        assert sum(each.balance_stroops == 80 * UNIT for each in scene.facts) < 6
+    async with scene.stream():
+        await scene.until(
+            lambda facts: len({each.account_id for each in facts if each.balance_stroops == 80 * UNIT}) == 6, what="all"
+        )
+
+
 async def test_an_effect_that_cannot_be_read_is_a_dead_letter(scene: Scene) -> None:
     """It is kept with its place and reason, the wallet it names is read, and the rest goes on."""
     await scene.add_wallet(0)
