@@ -106,7 +106,7 @@ class Comparison:
         """What is the matter with a wallet, now that nothing more is read."""
         kind = self.book.verdict(number)
         version = self.book.row(number).version
-        if kind is Kind.TOO_EARLY and version is not None and version > self._latest:
+        if kind is Kind.TOO_EARLY and version is not None and version > self._latest + REPLICA_LAG_LEDGERS:
             return Kind.AHEAD
         return kind
 
