@@ -15,12 +15,12 @@ from typing import Any, cast
 import orjson
 import structlog
 
-from producers.backfill_progress import Steps
+from producers.backfill.progress import Steps
 from producers.parts import Parts
-from producers.reconcile import Comparison, Pace
-from producers.reconcile_differences import Row
-from producers.reconcile_report import Report
-from producers.reconcile_store import Rows, RowStore
+from producers.reconcile.differences import Row
+from producers.reconcile.proof import Comparison, Pace
+from producers.reconcile.report import Report
+from producers.reconcile.store import Rows, RowStore
 from producers.source import History, Page, State
 from schema.stellar import AccountId, Asset, Cursor, Ledger, Network, Stroops
 from tests.people import account_id

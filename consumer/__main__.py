@@ -39,10 +39,12 @@ def consume(context: typer.Context) -> None:
 @app.command()
 def api() -> None:
     """Answer people over HTTP: have their wallet read, and say whether it would trigger a deposit, until a signal."""
-    from consumer import api_service  # what checks tokens takes a while to import, and nothing else needs it
-    from consumer.api_keys import Unread
-    from consumer.api_settings import ApiSettings
-    from consumer.api_tokens import BadKeys
+    from consumer.api import (
+        service as api_service,  # what checks tokens takes a while to import, and nothing else needs it
+    )
+    from consumer.api.keys import Unread
+    from consumer.api.settings import ApiSettings
+    from consumer.api.tokens import BadKeys
 
     settings = read_environment(ApiSettings)
     logs.configure(level=settings.log_level, log_format=settings.log_format)

@@ -7,7 +7,7 @@ from typing import Any, Final, get_args, get_type_hints
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from consumer.api_settings import ApiSettings, Origins
+from consumer.api.settings import ApiSettings, Origins
 from consumer.settings import ConsumerSettings, PolicySettings
 from producers.settings import (
     IpNetworks,

@@ -5,16 +5,16 @@ from typing import Any, Final
 
 from prometheus_client.metrics import MetricWrapperBase
 
-from consumer import api_metrics as of_api
 from consumer import metrics as of_consumer
-from consumer.api import PATH
-from consumer.api_tokens import REFUSALS
+from consumer.api import metrics as of_api
+from consumer.api.app import PATH
+from consumer.api.tokens import REFUSALS
 from consumer.outcome import Verdict
 from producers.metrics import Metrics
-from producers.poll_compare import Found
-from producers.poll_metrics import PollMetrics
-from producers.webhook_answers import Outcome
-from producers.webhook_metrics import WebhookMetrics
+from producers.poll.compare import Found
+from producers.poll.metrics import PollMetrics
+from producers.webhook.answers import Outcome
+from producers.webhook.metrics import WebhookMetrics
 from schema.balance_event import SnapshotType
 
 BEGINNING: Final = """# Metrics

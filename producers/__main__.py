@@ -14,24 +14,24 @@ import orjson
 import structlog
 import typer
 
-from producers import wallet_admin
-from producers.backfill import Order
-from producers.backfill_command import Ending, opened_within
-from producers.backfill_command import backfill as run_backfill
-from producers.backfill_progress import is_watched, steps
+from producers.backfill.command import Ending, opened_within
+from producers.backfill.command import backfill as run_backfill
+from producers.backfill.progress import is_watched, steps
+from producers.backfill.run import Order
+from producers.bulk import admin as wallet_admin
 from producers.opening import opened, served
 from producers.parts import Pace
-from producers.poll import Poll, PollPace
-from producers.poll_store import opened as poll_store
+from producers.poll.poller import Poll, PollPace
+from producers.poll.store import opened as poll_store
 from producers.read_now import read as read_wallets
-from producers.reconcile_command import Options
-from producers.reconcile_command import reconcile as run_reconcile
+from producers.reconcile.command import Options
+from producers.reconcile.command import reconcile as run_reconcile
 from producers.settings import PollSettings, ProducerSettings, StreamSettings, WebhookSettings
 from producers.source import Fatal, Unavailable
 from producers.start import Wish
 from producers.store import Away
 from producers.stream import Stream
-from producers.webhooks import serve as serve_webhooks
+from producers.webhook.service import serve as serve_webhooks
 from schema.service import logs
 from schema.service.settings import EXIT_BAD_ENVIRONMENT, read_environment
 from schema.stellar import AccountId, Ledger, Malformed, parse_account_id

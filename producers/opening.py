@@ -68,7 +68,7 @@ def _source(settings: ProducerSettings, session: aiohttp.ClientSession, readines
     budget = Budget(settings.requests_per_hour)
     if settings.balance_source == "horizon":
         return Horizon(session, settings.horizon_url, budget=budget, readiness=readiness)
-    from producers.rpc import Rpc  # the SDK that it needs takes half a second and 60 MB
+    from producers.rpc.source import Rpc  # the SDK that it needs takes half a second and 60 MB
 
     return Rpc(
         session,

@@ -8,8 +8,8 @@ from pydantic import BeforeValidator, Field, ValidationInfo, ValidatorFunctionWr
 from pydantic_core import PydanticCustomError
 from pydantic_settings import NoDecode
 
-from producers import webhook_signatures
-from producers.webhook_limits import IpNetwork
+from producers.webhook import signatures as webhook_signatures
+from producers.webhook.limits import IpNetwork
 from schema.service.settings import (
     ChainSettings,
     DatabaseSettings,

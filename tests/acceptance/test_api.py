@@ -11,7 +11,7 @@ from uuid import UUID
 import aiohttp
 import pytest
 
-from consumer.api import PATH
+from consumer.api.app import PATH
 from sandbox.children import Child
 from tests.acceptance.test_stream import environment, exit_code
 from tests.fixtures_brokers import Broker

@@ -8,7 +8,7 @@ from stellar_sdk import SorobanServer, scval, xdr
 from stellar_sdk import TransactionEnvelope as Envelope
 from stellar_sdk.soroban_rpc import EventFilter, EventFilterType, GetTransactionStatus
 
-from producers import rpc_xdr
+from producers.rpc import xdr as rpc_xdr
 from sandbox.chain_operations import PathPayment, SetTrustlineFlags
 from sandbox.horizon_faults import Fault
 from sandbox.rpc_events import EVENT_MAX, end_of

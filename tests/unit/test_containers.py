@@ -12,7 +12,7 @@ import pytest
 import yaml
 from pydantic_settings import BaseSettings
 
-from consumer.api_settings import ApiSettings
+from consumer.api.settings import ApiSettings
 from consumer.settings import ConsumerSettings
 from producers.settings import PollSettings, StreamSettings, WebhookSettings
 from schema.service import settings as shared

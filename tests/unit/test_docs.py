@@ -12,7 +12,7 @@ import pytest
 import typer
 
 from consumer.__main__ import app as consumer_app
-from consumer.api_settings import ApiSettings
+from consumer.api.settings import ApiSettings
 from consumer.outcome import Verdict
 from consumer.settings import ConsumerSettings
 from docs import generate, metrics_page

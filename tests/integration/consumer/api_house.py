@@ -11,13 +11,13 @@ from uuid import UUID, uuid4
 import asyncpg
 from aiohttp import ClientSession
 
-from consumer.api import PATH, Api
-from consumer.api_cors import Origins
-from consumer.api_keys import KeyRing
-from consumer.api_rates import Rates
-from consumer.api_store import ApiStore
-from consumer.api_tokens import Rules
-from consumer.api_waiting import Waiting
+from consumer.api.app import PATH, Api
+from consumer.api.cors import Origins
+from consumer.api.keys import KeyRing
+from consumer.api.rates import Rates
+from consumer.api.store import ApiStore
+from consumer.api.tokens import Rules
+from consumer.api.waiting import Waiting
 from consumer.wallet import Policy
 from producers import answers
 from producers.store import Store as ProducersStore

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 from aiohttp import ClientSession
 
-from consumer.api import PATH
+from consumer.api.app import PATH
 from schema import migrate
 from schema.balance_event import SnapshotType
 from schema.service.http_limits import Limits

@@ -8,8 +8,8 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from consumer.api_store import API_QUERIES, ApiStore
-from consumer.api_view import evaluate, wallet_json
+from consumer.api.store import API_QUERIES, ApiStore
+from consumer.api.view import evaluate, wallet_json
 from consumer.store import QUERIES
 from schema.identity import snapshot_id
 from schema.stellar import Network, format_stroops

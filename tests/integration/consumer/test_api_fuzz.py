@@ -8,7 +8,7 @@ from typing import Final
 import asyncpg
 from aiohttp import ClientSession
 
-from consumer.api import PATH
+from consumer.api.app import PATH
 from schema.service.http_limits import Limits
 from tests.integration.consumer.api_house import ApiHouse, api_house
 from tests.people import Person

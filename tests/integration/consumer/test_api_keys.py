@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession, web
 
-from consumer import api_keys
-from consumer.api_keys import BYTES_MAX, KeyRing, Unread, from_file, from_url
-from consumer.api_tokens import BadKeys
+from consumer.api import keys as api_keys
+from consumer.api.keys import BYTES_MAX, KeyRing, Unread, from_file, from_url
+from consumer.api.tokens import BadKeys
 from schema.service.readiness import Readiness
 from tests.signing import jwk, jwks
 from tests.waiting import until

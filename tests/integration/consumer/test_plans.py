@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 import producers
-from consumer.api_store import API_QUERIES
+from consumer.api.store import API_QUERIES
 from consumer.store import QUERIES
 from sandbox.database import PostgresServer
 from schema.service.database import load_queries

@@ -12,11 +12,11 @@ from aiokafka.structs import TopicPartition
 from consumer.records import Reader
 from consumer.store import Store
 from consumer.wallet import Policy
-from producers.backfill_progress import Steps
-from producers.reconcile import Comparison, Pace
-from producers.reconcile_command import repair
-from producers.reconcile_report import Report
-from producers.reconcile_store import RowStore
+from producers.backfill.progress import Steps
+from producers.reconcile.command import repair
+from producers.reconcile.proof import Comparison, Pace
+from producers.reconcile.report import Report
+from producers.reconcile.store import RowStore
 from schema.service import kafka
 from schema.service.database import open_pool
 from schema.stellar import Network

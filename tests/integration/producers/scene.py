@@ -19,7 +19,7 @@ from producers.horizon_http import open_session
 from producers.metrics import Metrics
 from producers.parts import Pace, Parts
 from producers.publisher import Publisher
-from producers.rpc import Rpc
+from producers.rpc.source import Rpc
 from producers.start import Wish
 from producers.store import Store
 from producers.stream import Stream

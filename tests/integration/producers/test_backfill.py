@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from producers.backfill import Backfill, Order
-from producers.backfill_progress import Steps
-from producers.reconcile_store import RowStore
+from producers.backfill.progress import Steps
+from producers.backfill.run import Backfill, Order
+from producers.reconcile.store import RowStore
 from producers.source import Fatal
 from producers.start import Wish
 from sandbox.chain_operations import CrossOffer, Payment

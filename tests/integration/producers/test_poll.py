@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from producers import poll_round
-from producers.backfill_progress import Steps
+from producers.backfill.progress import Steps
 from producers.metrics import Metrics
 from producers.parts import Parts
-from producers.poll import Poll, PollPace
-from producers.poll_store import PollStore
+from producers.poll import round as poll_round
+from producers.poll.poller import Poll, PollPace
+from producers.poll.store import PollStore
 from producers.source import Fatal, Unavailable
 from producers.telling import Teller
 from producers.wallet import Touch

@@ -14,7 +14,7 @@ from producers import payments
 from producers.budget import Budget
 from producers.horizon import Horizon
 from producers.horizon_http import open_session
-from producers.rpc import Rpc
+from producers.rpc.source import Rpc
 from producers.source import Fatal, Page, Source, Unavailable
 from sandbox import world
 from sandbox.chain import Chain

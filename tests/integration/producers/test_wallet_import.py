@@ -12,10 +12,11 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from producers import wallet_admin_store, wallet_lines
-from producers.wallet_admin_store import NotDone
-from producers.wallet_import import FAULTS_SHOWN_MAX, Declined, How, Summary, run
-from producers.wallet_progress import Progress
+from producers.bulk import lines as wallet_lines
+from producers.bulk import store as wallet_admin_store
+from producers.bulk.importing import FAULTS_SHOWN_MAX, Declined, How, Summary, run
+from producers.bulk.progress import Progress
+from producers.bulk.store import NotDone
 from schema.stellar import Network
 from tests.integration.consumer.conftest import Feed, store_of
 from tests.people import account_id, add_person

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import orjson
 import pytest
 
-from producers import webhooks
+from producers.webhook import service as webhooks
 from sandbox.broker import EmbeddedBroker
 from sandbox.horizon_faults import Fault
 from schema.service import kafka

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import orjson
 import pytest
 
-from producers.webhook_answers import Outcome
+from producers.webhook.answers import Outcome
 from sandbox.horizon_faults import Fault
 from schema.balance_event import SnapshotType
 from tests.integration.producers.scene import UNIT, Scene, until_true

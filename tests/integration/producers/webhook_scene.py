@@ -13,7 +13,7 @@ from prometheus_client import generate_latest
 
 from producers.parts import Parts
 from producers.settings import WebhookSettings
-from producers.webhooks import serve
+from producers.webhook.service import serve
 from schema.service.settings import KafkaSettings
 from tests.integration.producers.scene import Scene, until_true
 from tests.webhook_senders import OTHER_SECRET, SECRET, SHARED, Sender

@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.api_rates import Rates
+from consumer.api.rates import Rates
 
 ADA, BOB = uuid4(), uuid4()
 

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from consumer.__main__ import app
-from consumer.api_settings import ApiSettings
+from consumer.api.settings import ApiSettings
 from schema.service.settings import read_environment
 from tests.signing import SECRET, jwk, jwks
 from tests.unit.consumer.worlds import USDC

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.api_tokens import (
+from consumer.api.tokens import (
     LEEWAY_S,
     TOKEN_CHARACTERS_MAX,
     BadKeys,

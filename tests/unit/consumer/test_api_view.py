@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from consumer.api_view import _SENTENCES, NOT_READ, evaluate, wallet_json
+from consumer.api.view import _SENTENCES, NOT_READ, evaluate, wallet_json
 from consumer.outcome import Reason
 from consumer.wallet import CommandRecord, CommandStatus, WalletState
 from schema.stellar import Ledger, Network

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from producers.poll_compare import (
+from producers.poll.compare import (
     TOLD_AGAIN_S,
     Compared,
     Found,

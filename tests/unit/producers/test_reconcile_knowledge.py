@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from producers.reconcile_knowledge import Knowledge
+from producers.reconcile.knowledge import Knowledge
 from producers.source import State
 from schema.stellar import AccountId, Ledger, Stroops
 from tests.people import account_id

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from producers.backfill import Marks
-from producers.backfill_history import Histories, Step
-from producers.backfill_progress import Steps
-from producers.reconcile_accounts import WIDTH, Accounts
-from producers.reconcile_differences import Kind, Row, compare
-from producers.reconcile_patience import Patience
-from producers.reconcile_states import Read, read_states
+from producers.backfill.history import Histories, Step
+from producers.backfill.progress import Steps
+from producers.backfill.run import Marks
+from producers.reconcile.accounts import WIDTH, Accounts
+from producers.reconcile.differences import Kind, Row, compare
+from producers.reconcile.patience import Patience
+from producers.reconcile.states import Read, read_states
 from producers.source import History, Page, State, Unavailable
 from schema.stellar import AccountId, Asset, Cursor, Ledger, Malformed, Network, Stroops
 from tests.people import account_id

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 from stellar_sdk import StrKey, scval
 
-from producers import payments, rpc_events, rpc_wire
+from producers import payments
+from producers.rpc import events as rpc_events
+from producers.rpc import wire as rpc_wire
 from schema.stellar import Address, Malformed
 from tests.unit.producers.records import ALICE, ASSET, BOB, CONTRACT, HASH, ISSUER, LEDGER
 from tests.unit.producers.rpc_answers import event, event_id, events, payment_event

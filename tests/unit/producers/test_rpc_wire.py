@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers import horizon_wire, rpc_places, rpc_wire, rpc_xdr
-from producers.rpc_wire import Refused
+from producers import horizon_wire
+from producers.rpc import places as rpc_places
+from producers.rpc import wire as rpc_wire
+from producers.rpc import xdr as rpc_xdr
+from producers.rpc.wire import Refused
 from producers.source import State, Unavailable
 from schema.stellar import AccountId, Asset, Cursor, Ledger, Malformed, Network, Stroops, cursor_after_ledger
 from tests import recordings

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers.wallet_lines import COLUMNS, Action, Fault, Unreadable, Wish, read, read_addresses
+from producers.bulk.lines import COLUMNS, Action, Fault, Unreadable, Wish, read, read_addresses
 from schema.stellar import Network
 from tests.people import account_id
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers import webhook_hints
-from producers.webhook_hints import ACCOUNTS_MAX, Hint, NotJson
+from producers.webhook import hints as webhook_hints
+from producers.webhook.hints import ACCOUNTS_MAX, Hint, NotJson
 from schema.stellar import AccountId, Ledger, Malformed
 from tests import recordings
 from tests.people import account_id

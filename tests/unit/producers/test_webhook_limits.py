@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers.webhook_limits import BURST_S, Crowd, Rates, client_address, group
+from producers.webhook.limits import BURST_S, Crowd, Rates, client_address, group
 
 
 @dataclass(eq=False)

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from producers import webhook_signatures
-from producers.webhook_signatures import Secrets, Unproven, parse_shared, parse_signing
+from producers.webhook import signatures as webhook_signatures
+from producers.webhook.signatures import Secrets, Unproven, parse_shared, parse_signing
 from tests.webhook_senders import OTHER_SECRET, SECRET, SHARED, STRANGE_SECRET, signature, signed
 
 NOW_S = 1_700_000_000

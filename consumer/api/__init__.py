@@ -1,0 +1,1 @@
+"""`python -m consumer api`: what a person may ask of their own wallet."""

@@ -1,0 +1,1 @@
+"""`python -m producers backfill`: a stretch of the history, read again."""

@@ -1,0 +1,1 @@
+"""`python -m producers wallets`: the rows of wallets, one or a million."""

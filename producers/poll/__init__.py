@@ -1,0 +1,1 @@
+"""`python -m producers poll`: every wallet's state, on a schedule."""

@@ -1,0 +1,1 @@
+"""`python -m producers reconcile`: is the database what the chain is?"""

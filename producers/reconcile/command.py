@@ -1,0 +1,88 @@
+"""`python -m producers reconcile`, from its options to its exit code."""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import orjson
+import structlog
+import typer
+
+from producers.backfill.command import Ending, opened_within
+from producers.backfill.progress import Steps, steps
+from producers.backfill.telling import Telling
+from producers.parts import Parts
+from producers.reconcile.proof import Comparison, Pace
+from producers.reconcile.report import Repaired, Report
+from producers.reconcile.states import AT_ONCE, Read
+from producers.settings import ProducerSettings
+
+log = structlog.get_logger(__name__)
+
+EXIT_DIFFERENT: Final = 1
+EXIT_BEYOND_REPAIR: Final = 2
+TOLD_MAX: Final = 3
+TOLD_AGAIN_S: Final = 2.0  # whose payments could not be read: a replica may be behind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the operator said."""
+
+    repair: bool = False
+    as_json: bool = False
+    report: Path | None = None
+    wait_s: float = 30.0
+    patience_s: float = 300.0
+
+
+async def reconcile(settings: ProducerSettings, options: Options, ending: Ending) -> None:
+    """Compare, repair where that is asked for, and say what was found on standard output."""
+    async with opened_within(settings, name="reconcile", patience_s=options.patience_s) as (parts, rows):
+        try:
+            with steps() as progress:
+                pace = Pace(
+                    wait_s=options.wait_s,
+                    patience_s=options.patience_s,
+                    requests_per_hour=settings.requests_per_hour,
+                )
+                comparison = Comparison(parts, rows, progress, pace)
+                await comparison.prove()
+                repaired = await repair(comparison, parts, progress, pace) if options.repair else None
+        except asyncio.CancelledError:
+            log.warning("interrupted: nothing is proved; run it again")
+            return
+        report = Report(comparison, repaired)
+        if options.report is not None:
+            await asyncio.to_thread(report.write, options.report)
+        for line in [orjson.dumps(report.summary()).decode()] if options.as_json else report.lines():
+            typer.echo(line)
+        if report.is_equal:
+            ending.code = 0
+        elif options.repair and report.is_beyond_repair:
+            ending.code = EXIT_BEYOND_REPAIR
+        else:
+            ending.code = EXIT_DIFFERENT
+
+
+async def repair(comparison: Comparison, parts: Parts, progress: Steps, pace: Pace) -> Repaired:
+    """Tell the facts that are missing, and compare again once they had the time to be recorded."""
+    wanted = comparison.repairable()
+    progress.begin("publishing facts", len(wanted))
+    telling, not_told = Telling(parts, patience_s=pace.patience_s), 0
+    book = comparison.book
+    for start in range(0, len(wanted), AT_ONCE):
+        portion = wanted[start : start + AT_ONCE]
+        reads = [Read(account_id=book.accounts[number], state=book.state(number)) for number in portion]
+        for _ in range(TOLD_MAX):
+            later = set(await telling.tell(reads))
+            reads = [read for read in reads if read.account_id in later]
+            if not reads:
+                break
+            await asyncio.sleep(TOLD_AGAIN_S)
+        not_told += len(reads)
+        progress.at(start + len(portion))
+    if wanted:
+        await comparison.settle()
+    return Repaired(published=telling.published, not_told=not_told)

@@ -1,0 +1,1 @@
+"""Stellar RPC as a source."""

@@ -1,0 +1,1 @@
+"""Hints over HTTP: `python -m producers webhooks`."""
