@@ -1,4 +1,4 @@
-"""Calls to Stellar RPC: JSON-RPC 2.0 over HTTP: deadlines, limits, budget, attempts. What is asked is in rpc.py.
+"""Calls to Stellar RPC: JSON-RPC 2.0 over HTTP: deadlines, limits, budget, attempts. What is asked is in source.py.
 
 Every call has a deadline, a limit on its body, a place in the budget, and a few jittered attempts; what still fails is
 Unavailable. That the question is wrong (`Refused`) is said at once: asking again would not help. The address may carry

@@ -1,4 +1,4 @@
-"""Stellar RPC as a source: what is asked of it, and what its answers mean. How it is asked is in rpc_http.py.
+"""Stellar RPC as a source: what is asked of it, and what its answers mean. How it is asked is in http.py.
 
 The payments are the events of the asset's own contract, which tell of every change of a trustline's balance, whatever
 caused it (`events.py`): there are no other changes to look for. An answer says which ledgers RPC has, so each one
