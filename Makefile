@@ -21,7 +21,7 @@ run: $(STAMP) ## the whole pipeline on this machine, live; Ctrl-C ends it with t
 	@$(BIN)/python -m sandbox $(ARGS)
 
 test: $(STAMP) ## every test that needs nothing but this machine (and Kafka, where `make kafka` was run)
-	@$(BIN)/python -m pytest $(or $(ARGS),-n $(WORKERS) -m "not alone")
+	@$(BIN)/python -m pytest $(or $(ARGS),-n $(WORKERS) --maxschedchunk 4 -m "not alone")
 	@$(if $(ARGS),,$(BIN)/python -m pytest -m alone)
 
 exhaustive: $(STAMP) ## every order of up to 6 facts, results, crashes and replays (an hour or more, some GB)
