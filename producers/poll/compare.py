@@ -45,6 +45,7 @@ class Found(StrEnum):
 
     BASELINE = "baseline"  # nobody had told of the wallet
     AHEAD = "ahead"  # no stream had come to it yet
+    STILL = "still"  # a newer version of the same balance: a limit or an offer's liabilities, which show nowhere
     UNDERWAY = "underway"  # a stream had told it, and the consumer had not come to it yet
     GAP = "gap"  # a stream was past it and had not told it
     UNDECIDED = "undecided"  # the consumer stored nothing of it in time to say which
@@ -111,14 +112,16 @@ class Suspect:
 
 
 def find(
-    event: BalanceEvent, stored_before: Ledger | None, passed: Mapping[str, Ledger], *, one_cursor: bool
+    event: BalanceEvent, before: Stored | None, passed: Mapping[str, Ledger], *, one_cursor: bool
 ) -> Found | Suspect:
     """What a told fact is. `passed`: the streams' cursors as they were saved before the state was read. A change with a
     payment in its own ledger is the payments' cursor's business, any other one that of the cursor for changes, unless
     the source shows every change among its payments: then there is `one_cursor`.
     """
-    if stored_before is None:
+    if before is None or before.version is None:
         return Found.BASELINE
+    if event.authorized and event.balance_stroops == before.balance_stroops and not event.movements:
+        return Found.STILL
     is_payment = one_cursor or any(each.ledger == event.ledger for each in event.movements or ())
     past = {
         name: ledger

@@ -48,7 +48,7 @@ class _Portion:
 
     left: dict[AccountId, Stored]
     passed: Mapping[str, Ledger]
-    before: dict[AccountId, Ledger | None] = field(default_factory=dict)  # what was stored of those that are to be told
+    before: dict[AccountId, Stored] = field(default_factory=dict)  # what was stored of those that are to be told
     sightings: list[Sighting] = field(default_factory=list)
     since_s: float = 0.0
 
@@ -180,7 +180,7 @@ class Round:
             )
         elif compared is Compared.TELL:
             portion.since_s = portion.since_s if portion.sightings else _now_s()
-            portion.before[state.account_id] = stored.version
+            portion.before[state.account_id] = stored
             portion.sightings.append(
                 Sighting(account_id=state.account_id, touch=_touch(stored), read_at=self._parts.clock(), state=state)
             )
@@ -218,7 +218,7 @@ class Round:
 
     async def _reread(self, portion: _Portion, rows: Mapping[AccountId, Stored]) -> None:
         """Read alone what made no sense among others, or came from a replica that is behind what is stored."""
-        portion.before |= {account_id: stored.version for account_id, stored in rows.items()}
+        portion.before |= rows
         for start in range(0, len(rows), TELL_AT_ONCE):
             wanted = list(rows.items())[start : start + TELL_AT_ONCE]
             sightings = await self._sighted([(account_id, _touch(stored)) for account_id, stored in wanted])

@@ -179,7 +179,7 @@ def test_only_what_a_stream_is_past_is_suspected(
 ) -> None:
     """A gap is a change in a ledger that a stream says it has told to its end."""
     ledgers = {name: Ledger(ledger) for name, ledger in passed.items()}
-    found = find(told, Ledger(LEDGER), ledgers, one_cursor=False)
+    found = find(told, stored(), ledgers, one_cursor=False)
     assert found == (Found.AHEAD if suspected is None else Suspect(event=told, passed=suspected))  # type: ignore[arg-type]
 
 
@@ -187,7 +187,17 @@ def test_with_one_cursor_every_change_is_its_business() -> None:
     """Where the payments show every change, a change without a payment is missed by whoever is past it, too."""
     passed = {"stream": Ledger(LEDGER + 2)}
     told = event(moved_in=None)
-    assert find(told, Ledger(LEDGER), passed, one_cursor=True) == Suspect(event=told, passed=passed)
+    assert find(told, stored(), passed, one_cursor=True) == Suspect(event=told, passed=passed)
+
+
+def test_a_version_without_a_change_is_no_gap() -> None:
+    """An offer's liabilities are a version of their own, and show nowhere: no stream missed money."""
+    passed = {"stream:changes": Ledger(LEDGER + 2)}
+    told = event(moved_in=None)
+    before = replace(stored(), balance_stroops=told.balance_stroops)
+    assert find(told, before, passed, one_cursor=False) is Found.STILL
+    frozen = replace(told, authorized=False)
+    assert find(frozen, before, passed, one_cursor=False) == Suspect(event=frozen, passed=passed)
 
 
 def test_a_first_sight_is_a_baseline() -> None:
