@@ -73,7 +73,7 @@ class Store:
 
     async def wallets(self, network: Network) -> AsyncIterator[Sequence[WalletRow]]:
         """Every wallet of the network, in portions."""
-        async with _translated(), database.transaction(self._pool) as connection:
+        async with translated(), database.transaction(self._pool) as connection:
             cursor = await connection.cursor(_QUERIES["wallets"], network.value)
             while rows := await cursor.fetch(WALLETS_AT_ONCE):
                 yield [(row[0], row[1]) for row in rows]
@@ -157,7 +157,7 @@ class Store:
         """
         while True:
             try:
-                async with _translated():
+                async with translated():
                     await self._listen_once(on_wallet, on_request, readiness)
             except Away as away:
                 readiness.down("database", str(away))
@@ -184,13 +184,13 @@ class Store:
             connection.terminate()
 
     async def _fetch(self, query: str, *arguments: Any) -> Sequence[asyncpg.Record]:
-        async with _translated(), database.connected(self._pool) as connection:
+        async with translated(), database.connected(self._pool) as connection:
             rows: Sequence[asyncpg.Record] = await connection.fetch(_QUERIES[query], *arguments)
             return rows
 
 
 @contextlib.asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
+async def translated() -> AsyncIterator[None]:
     """What passes by itself becomes Away."""
     try:
         yield

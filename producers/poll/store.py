@@ -10,7 +10,7 @@ from typing import Any, Final
 import asyncpg
 
 from producers.poll.compare import Recorded, Version
-from producers.store import CLOSE_WITHIN_S, Away
+from producers.store import CLOSE_WITHIN_S, translated
 from producers.wallet import Stored
 from schema.balance_event import SnapshotType
 from schema.service import database
@@ -18,7 +18,6 @@ from schema.stellar import AccountId, Ledger, Network, Stroops
 
 CONNECTIONS_MAX: Final = 2
 STREAM_ALIVE_S: Final = 60.0  # a stream saves its cursor with every ledger that had a payment
-_NOT_MIGRATED: Final = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)
 _QUERIES: Final = database.load_queries(Path(__file__).with_name("queries.sql"))
 
 
@@ -93,20 +92,9 @@ class PollStore:
         }
 
     async def _fetch(self, query: str, *arguments: Any) -> Sequence[asyncpg.Record]:
-        async with _translated(), database.connected(self._pool) as connection:
+        async with translated(), database.connected(self._pool) as connection:
             rows: Sequence[asyncpg.Record] = await connection.fetch(_QUERIES[query], *arguments)
             return rows
-
-
-@contextlib.asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
-    """What passes by itself becomes Away."""
-    try:
-        yield
-    except database.TRANSIENT as error:
-        raise Away(f"the database: {type(error).__name__}: {error}") from error
-    except _NOT_MIGRATED as error:
-        raise Away(f"the database is not migrated ({error}): run `python -m schema migrate`") from error
 
 
 @contextlib.asynccontextmanager

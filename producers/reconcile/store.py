@@ -1,7 +1,6 @@
 """What the database holds of the wallets, to be compared. Reads only."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -9,13 +8,12 @@ from typing import Any, Final
 import asyncpg
 
 from producers.reconcile.differences import Row
-from producers.store import CLOSE_WITHIN_S, Away
+from producers.store import CLOSE_WITHIN_S, translated
 from schema.service import database
 from schema.stellar import AccountId, Ledger, Network, Stroops
 
 CONNECTIONS_MAX: Final = 2
 ROWS_AT_ONCE: Final = 10_000
-_NOT_MIGRATED: Final = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)
 _QUERIES: Final = database.load_queries(Path(__file__).with_name("queries.sql"))
 
 Rows = Sequence[tuple[str, Row]]  # public keys as they are stored, and what is stored
@@ -42,7 +40,7 @@ class RowStore:
 
     async def rows(self, network: Network) -> AsyncIterator[Rows]:
         """Every wallet of the network in the order of the addresses' letters, in portions."""
-        async with _translated(), database.transaction(self._pool) as connection:
+        async with translated(), database.transaction(self._pool) as connection:
             cursor = await connection.cursor(_QUERIES["rows"], network.value)
             while found := await cursor.fetch(ROWS_AT_ONCE):
                 yield [_row(each) for each in found]
@@ -56,7 +54,7 @@ class RowStore:
         return await self._by_account("facts_up_to", network.value, list(wanted), list(wanted.values()))
 
     async def _by_account(self, query: str, *arguments: Any) -> dict[AccountId, Row]:
-        async with _translated(), database.connected(self._pool) as connection:
+        async with translated(), database.connected(self._pool) as connection:
             found = await connection.fetch(_QUERIES[query], *arguments)
         return {AccountId(key): row for key, row in map(_row, found)}
 
@@ -69,14 +67,3 @@ def _row(found: asyncpg.Record) -> tuple[str, Row]:
         authorized=found["authorized"],
         held=found["held"],
     )
-
-
-@contextlib.asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
-    """What passes by itself becomes Away."""
-    try:
-        yield
-    except database.TRANSIENT as error:
-        raise Away(f"the database: {type(error).__name__}: {error}") from error
-    except _NOT_MIGRATED as error:
-        raise Away(f"the database is not migrated ({error}): run `python -m schema migrate`") from error

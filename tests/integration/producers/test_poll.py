@@ -448,9 +448,15 @@ async def test_round_follows_round(scene: Scene) -> None:
             scene.close()
             await until_stored(scene)
         value = here.parts.metrics.registry.get_sample_value
-        assert (value("producers_poll_rounds_total") or 0) >= 3
-        assert value("producers_poll_wallets") == value("producers_poll_wallets_done") == WALLETS
-        assert here.parts.readiness.reasons() == {}
+
+        def is_said() -> bool:
+            """Between two rounds; in one fewer are done."""
+            rounds, wallets, done = (
+                value(f"producers_poll_{name}") for name in ("rounds_total", "wallets", "wallets_done")
+            )
+            return (rounds or 0) >= 3 and wallets == done == WALLETS and not here.parts.readiness.reasons()
+
+        await until_true(is_said, what="three rounds, and the page is ready")
 
 
 async def test_a_network_that_was_reset_is_for_a_person(scene: Scene) -> None:
