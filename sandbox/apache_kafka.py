@@ -6,6 +6,7 @@
 import contextlib
 import io
 import os
+import random
 import shutil
 import signal
 import socket
@@ -18,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, Self
 
+PORTS: Final = (20_000, 32_000)
 JARS: Final = Path(__file__).parent.parent / ".kafka" / "libs"
 START_DEADLINE_S: Final = 120.0  # 4 s on an idle machine
 STOP_DEADLINE_S: Final = 30.0
@@ -217,9 +219,15 @@ def running() -> Iterator[ApacheKafka]:
 
 
 def _free_ports(count: int) -> list[int]:
+    """Free ports below those that systems lend to clients: while the node is down, nobody else is given one of them."""
     with contextlib.ExitStack() as taken:
-        sockets = [taken.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in sockets]
+        found: list[int] = []
+        while len(found) < count:
+            port = random.SystemRandom().randrange(*PORTS)
+            with contextlib.suppress(OSError):
+                taken.enter_context(socket.create_server(("127.0.0.1", port)))
+                found.append(port)
+        return found
 
 
 def main() -> None:
