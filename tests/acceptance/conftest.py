@@ -19,6 +19,7 @@ from schema.service.kafka import Record
 from schema.stellar import Ledger
 from tests.fixtures_brokers import Broker
 from tests.people import Person
+from tests.topics import acked
 from tests.unit.consumer.worlds import FIRST_LEDGER, USDC, close_time
 from tests.unit.consumer.worlds import balance_event as event_of
 from tests.waiting import until
@@ -97,8 +98,7 @@ class House:
         found: list[ConsumerRecord[bytes, bytes]] = []
 
         async def enough() -> bool:
-            for records in (await consumer.getmany(timeout_ms=200)).values():
-                found.extend(records)
+            found.extend(await acked(consumer))
             seen = {value.decode() for record in found for header, value in record.headers if header == "ce_id"}
             return len(found) >= count and seen.issuperset(ids)
 

@@ -19,6 +19,7 @@ from schema.service.kafka import Record
 from schema.stellar import Stroops
 from tests.fixtures_brokers import Broker
 from tests.integration.executor_world import UNIT, Surroundings, surroundings
+from tests.topics import acked
 from tests.waiting import until
 
 WALLETS = 12
@@ -77,11 +78,10 @@ class Workplace:
         """The results by command, once there are so many. Repetitions must be the same bytes under the same ce_id."""
 
         async def enough() -> bool:
-            for records in (await self._reader.getmany(timeout_ms=200)).values():
-                for record in records:
-                    result = deposit_result.decode(record.value or b"")
-                    assert dict(record.headers)["ce_id"].decode() == result.result_id
-                    self.results[str(result.command_id)].append(record.value or b"")
+            for record in await acked(self._reader):
+                result = deposit_result.decode(record.value or b"")
+                assert dict(record.headers)["ce_id"].decode() == result.result_id
+                self.results[str(result.command_id)].append(record.value or b"")
             return len(self.results) >= count
 
         await until(enough, f"{count} results", deadline_s=120)

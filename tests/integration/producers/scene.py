@@ -32,6 +32,7 @@ from schema.balance_event import BalanceEvent
 from schema.service.readiness import Readiness
 from schema.service.settings import KafkaSettings
 from schema.stellar import AccountId, Network
+from tests.topics import acked
 from tests.waiting import until
 
 UNIT = 10_000_000
@@ -201,8 +202,8 @@ class Scene:
                 await running.stop()
 
     async def facts_of(self, wallet: int) -> list[BalanceEvent]:
-        """The facts told of one wallet so far."""
-        await self._poll()
+        """The facts told of one wallet so far: every one that was acked before this was asked."""
+        await self.read()
         return [event for event in self.facts if event.account_id == self.account(wallet)]
 
     async def until(self, condition: Callable[[Sequence[BalanceEvent]], bool], *, what: str) -> list[BalanceEvent]:
@@ -210,7 +211,8 @@ class Scene:
         ends_at = asyncio.get_running_loop().time() + DEADLINE_S
         while not condition(self.facts):
             assert asyncio.get_running_loop().time() < ends_at, f"not within {DEADLINE_S} s: {what}"
-            await self._poll()
+            await self.read()
+            await asyncio.sleep(0.02)
         return self.facts
 
     async def until_told(self, wallet: int, *, units: int) -> BalanceEvent:
@@ -223,10 +225,10 @@ class Scene:
         await self.until(lambda facts: bool(found(facts)), what=f"wallet {wallet} holds {units}")
         return found(self.facts)[0]
 
-    async def _poll(self) -> None:
-        batches = await self.consumer.getmany(timeout_ms=50)
-        for records in batches.values():
-            self.facts += [balance_event.decode(record.value) for record in records]
+    async def read(self) -> list[BalanceEvent]:
+        """All facts so far: every one that was acked before this was asked."""
+        self.facts += [balance_event.decode(record.value or b"") for record in await acked(self.consumer)]
+        return self.facts
 
 
 async def until_true(condition: Callable[[], object], *, what: str, deadline_s: float = DEADLINE_S) -> None:

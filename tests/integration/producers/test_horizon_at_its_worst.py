@@ -152,7 +152,7 @@ async def test_at_its_worst(scene: Scene, link: Link, kind: str) -> None:
                 healed_s = await _suffer(scene, link, truth, running, misery)
             except AssertionError as error:
                 raise AssertionError(f"{name}: {error}; the page: {dict(running.parts.readiness.reasons())}") from error
-            truth.judge(scene.facts, after=name)
+            truth.judge(await scene.read(), after=name)
             sys.stdout.write(f"healed within {healed_s:5.2f} s: {name}\n")
     assert not await scene.connection.fetchval("select count(*) from public.dead_letters")
 

@@ -85,7 +85,7 @@ async def test_any_weather(scene: Scene, monkeypatch: pytest.MonkeyPatch, seed: 
         await scene.until(truth.all_told, what=f"seed {seed}: all is told")
         await until_true(lambda: not running.parts.readiness.reasons(), what=f"seed {seed}: ready")
         sys.stdout.write(f"seed {seed}: {troubles} troubles, healed within {time.monotonic() - began:.2f} s\n")
-    truth.judge(scene.facts, after=f"seed {seed}")
+    truth.judge(await scene.read(), after=f"seed {seed}")
     assert not await scene.connection.fetchval("select count(*) from public.dead_letters")
 
 

@@ -139,8 +139,7 @@ async def test_a_round_reads_everyone_and_the_next_tells_nothing_twice(scene: Sc
             fourth = await here.once()
             assert (fourth["told"], fourth["found"]["ahead"]) == (1, 1)
             await until_stored(scene)
-    await scene.until(lambda facts: len(facts) >= WALLETS + 1, what="the facts are in the topic")
-    assert len(scene.facts) == WALLETS + 1
+    assert len(await scene.read()) == WALLETS + 1
 
 
 async def test_with_no_stream_payments_lead_to_the_same_commands(scene: Scene) -> None:
@@ -220,8 +219,8 @@ async def test_changes_that_no_payment_shows_are_found(scene: Scene) -> None:
         done = await here.once()
         assert done["told"] == 4
         await until_stored(scene)
-    await scene.facts_of(0)
-    told = [fact for fact in scene.facts if fact.ledger == ledger]
+    told = [fact for fact in await scene.read() if fact.ledger == ledger]
+    assert len(told) == 4
     assert all(fact.movements == () and fact.movements_since is not None for fact in told)
     assert await commands(scene) == [Decimal(12)]
 
@@ -481,7 +480,7 @@ async def test_another_network_is_for_a_person(scene: Scene) -> None:
             await mainnet.once(patience_s=5)
         with pytest.raises(Fatal, match="STELLAR_NETWORK"):
             await mainnet.run()
-    assert scene.facts == []
+    assert await scene.read() == []
 
 
 async def test_a_new_wallet_is_not_forgotten_when_it_cannot_be_read(scene: Scene) -> None:

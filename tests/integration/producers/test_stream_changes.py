@@ -407,7 +407,7 @@ async def test_wallets_that_changed_wait_for_their_share_and_one_that_was_paid_d
         scene.pay(6, 50)
         scene.close()
         await scene.until_told(6, units=150)
-        assert sum(each.balance_stroops == 80 * UNIT for each in scene.facts) < 6
+        assert sum(each.balance_stroops == 80 * UNIT for each in await scene.read()) < 6
     async with scene.stream():
         await scene.until(
             lambda facts: len({each.account_id for each in facts if each.balance_stroops == 80 * UNIT}) == 6, what="all"

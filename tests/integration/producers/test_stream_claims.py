@@ -139,7 +139,7 @@ class Story:
 
     async def consume(self) -> None:
         """The consumer comes to some of what was told."""
-        await self.scene.facts_of(0)
+        await self.scene.read()
         until = self.rng.randint(self._stored, len(self.scene.facts))
         for fact in self.scene.facts[self._stored : until]:
             await self.scene.store(fact)
@@ -197,7 +197,7 @@ async def test_claims_are_literally_true(scene: Scene, seed: int) -> None:
             await scene.request(wallet_id)
         await until_true(lambda: _is_all_done(scene), what="every request is answered")
         await scene.until(lambda facts: _are_true(scene, facts, len(story.ids)), what="the last balances")
-    for fact in scene.facts:
+    for fact in await scene.read():
         check(scene, fact)
     claimed = sum(fact.movements is not None for fact in scene.facts)
     assert claimed > len(scene.facts) / 5

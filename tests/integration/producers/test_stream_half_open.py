@@ -87,7 +87,7 @@ async def test_forgotten_connections_cost_seconds(scene: Scene) -> None:
             await until_true(lambda: not running.parts.readiness.reasons(), what="ready", deadline_s=WITHIN_S)
     sys.stdout.write(f"told {told_s:.1f} s after every connection died\n")
     assert told_s < WITHIN_S
-    truth.judge(scene.facts, after="forgotten connections")
+    truth.judge(await scene.read(), after="forgotten connections")
 
 
 OUTAGES = {

@@ -21,7 +21,7 @@ async def test_a_state_behind_the_payment_is_read_again(scene: Scene) -> None:
         fact = await scene.until_told(0, units=150)
         assert running.parts.metrics.reads_lagging._value.get() == 3
     assert fact.observed_ledger >= ledger
-    assert len(scene.facts) == 2
+    assert len(await scene.read()) == 2
 
 
 async def test_what_cannot_be_read_now_waits_and_holds_the_cursor(scene: Scene) -> None:

@@ -52,8 +52,7 @@ async def test_a_request_is_answered_even_when_nothing_changed(scene: Scene) -> 
         baseline = await scene.until_told(0, units=100)
         scene.close()
         request_id = await scene.request(wallet_id)
-        await scene.until(lambda facts: len(facts) >= 2, what="the answer")
-        again = scene.facts[1]
+        _, again = await scene.until(lambda facts: len(facts) == 2, what="the answer")
         answer = await scene.answer(request_id)
     assert again.snapshot_type is SnapshotType.MANUAL
     assert again.event_id == baseline.event_id

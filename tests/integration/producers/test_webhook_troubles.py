@@ -13,6 +13,7 @@ from schema.service import kafka
 from tests.fixtures_brokers import Broker
 from tests.integration.producers.scene import UNIT, Scene, until_true
 from tests.integration.producers.webhook_scene import door, told
+from tests.topics import acked
 from tests.webhook_senders import naming
 
 BROKEN = 10_000
@@ -64,18 +65,10 @@ async def scene_facts(scene: Scene, broker: Broker) -> list[dict[str, str]]:
     """What lies in the topic of another broker than the scene's."""
     consumer = kafka.consumer(broker.settings, scene.topic, client_id="test", group_id=None)
     await consumer.start()
-    found: list[dict[str, str]] = []
-
-    async def some() -> bool:
-        for records in (await consumer.getmany(timeout_ms=200)).values():
-            found.extend(orjson.loads(record.value) for record in records)
-        return bool(found)
-
     try:
-        await until_true(some, what="a fact")
+        return [orjson.loads(record.value or b"") for record in await acked(consumer)]
     finally:
         await kafka.stop_consumer(consumer, deadline_s=5)
-    return found
 
 
 async def test_horizon_away_is_503_and_then_done(scene: Scene) -> None:
