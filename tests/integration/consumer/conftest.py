@@ -18,6 +18,7 @@ from schema.deposit_command import DepositCommand
 from schema.deposit_result import DepositResult, ResultError, ResultStatus
 from schema.service.database import open_pool
 from schema.stellar import Ledger, Network, Stroops
+from tests.integration.consumer.api_house import ApiHouse, api_house
 from tests.people import Person, add_person
 from tests.unit.consumer.worlds import FIRST_LEDGER, POLICY, USDC, close_time
 from tests.unit.consumer.worlds import balance_event as event_of
@@ -109,6 +110,13 @@ def feed(consumer_pool: asyncpg.Pool) -> Feed:
 @pytest.fixture
 async def person(connection: asyncpg.Connection) -> Person:
     return await add_person(connection)
+
+
+@pytest.fixture
+async def house(database_url: str, connection: asyncpg.Connection) -> AsyncIterator[ApiHouse]:
+    """The API over the test's database."""
+    async with api_house(database_url, connection) as house:
+        yield house
 
 
 async def snapshots(connection: asyncpg.Connection, person: Person) -> list[tuple[str, ...]]:
