@@ -1,5 +1,6 @@
 """The world of a stream's test."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
@@ -43,3 +44,12 @@ async def scene(
             )
     finally:
         await consumer.stop()
+
+
+@pytest.fixture
+async def mortal(scene: Scene) -> AsyncIterator[Broker]:
+    """A broker of this test alone, with the scene's topic: it may be frozen."""
+    broker = EmbeddedBroker.start()
+    await asyncio.to_thread(broker.create_topic, scene.topic, PARTITIONS)
+    yield Broker(node=broker)
+    broker.kill()

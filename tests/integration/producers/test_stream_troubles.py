@@ -1,12 +1,9 @@
 """The stream when something is wrong: the source, the brokers, the database, a record. Nothing is lost."""
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import orjson
-import pytest
 
 from producers.parts import Pace
 from sandbox.broker import EmbeddedBroker
@@ -17,15 +14,6 @@ from schema.stellar import Ledger, Network, Stroops
 from tests.fixtures_brokers import Broker
 from tests.integration.producers.scene import UNIT, Scene, until_true
 from tests.unit.producers.records import HASH, LEDGER, operation_id
-
-
-@pytest.fixture
-async def mortal(scene: Scene) -> AsyncIterator[Broker]:
-    """A broker of this test alone, with the scene's topic: it may be frozen."""
-    broker = EmbeddedBroker.start()
-    await asyncio.to_thread(broker.create_topic, scene.topic, 3)
-    yield Broker(node=broker)
-    broker.kill()
 
 
 async def test_the_cursor_waits_for_the_brokers_ack(scene: Scene, mortal: Broker) -> None:

@@ -1,81 +1,33 @@
 """The messages on the wire: golden bytes, round trips, and the exact complaint about every bent field."""
 
-import time as time_module
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
-from enum import StrEnum
-from types import SimpleNamespace
-from typing import Any
-from uuid import UUID
 
 import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schema import balance_event, deposit_command, deposit_result, wire
+from schema import balance_event, deposit_command, deposit_result
 from schema.balance_event import BalanceEvent, SnapshotType
-from schema.deposit_command import DepositCommand
-from schema.deposit_result import DepositResult, ResultError, ResultStatus
-from schema.stellar import Ledger, Malformed, Network, Stroops
-from tests.unit.consumer.worlds import SENDER, USDC, VAULT, movement
+from schema.deposit_result import ResultError
+from schema.stellar import Ledger, Network, Stroops
+from tests.unit.consumer.worlds import SENDER, USDC, VAULT
 from tests.unit.consumer.worlds import balance_event as event_of
-
-EVENT = event_of(2, 150, since=1, movements=(movement(2, 50), replace(movement(2, -1, VAULT), counterparty=None)))
-COMMAND = DepositCommand(
-    command_id=UUID("0b7b5c0e-6e8b-5d3c-9f57-0d2f6c1c9a44"),
-    previous_command_id=None,
-    user_id=UUID("7f8f0c86-7a43-4c55-8f0f-0a6f5a2a9a10"),
-    wallet_id=UUID("f3b2c1de-9d7f-4b8e-a3a5-2f4c6d8e0b12"),
-    account_id=EVENT.account_id,
-    network=Network.TESTNET,
-    asset=USDC,
-    vault_address=VAULT,
-    amount_stroops=Stroops(500_000_000),
-    balance_stroops=Stroops(1_500_000_000),
-    reserve_stroops=Stroops(1_000_000_000),
-    ledger=Ledger(52_446_757),
-    caused_by=str(EVENT.event_id),
-    snapshot_id=UUID("0190a3c4-5d6e-8f70-9a1b-2c3d4e5f6071"),
-    issued_at=datetime(2024, 7, 6, 10, 13, 45, tzinfo=UTC),
-    expires_at=datetime(2024, 7, 6, 10, 18, 45, tzinfo=UTC),
-)
-SUCCEEDED = DepositResult(
-    command_id=COMMAND.command_id,
-    status=ResultStatus.SUCCEEDED,
-    amount_stroops=Stroops(500_000_000),
-    transaction_hash="d5b3b11e39b9450a79645de31a2503c45b9cfe1567b81f52b4a212afd834492e",
-    ledger=Ledger(52_446_761),
-    error=None,
-    completed_at=datetime(2024, 7, 6, 10, 14, 5, tzinfo=UTC),
-)
-FAILED = replace(
+from tests.unit.schema.messages import (
+    ADDRESS_SHAPE,
+    COMMAND,
+    EVENT,
+    FAILED,
+    LEDGER_SHAPE,
+    MESSAGES,
+    MISSING,
+    MODULES,
     SUCCEEDED,
-    status=ResultStatus.FAILED,
-    amount_stroops=Stroops(0),
-    transaction_hash=None,
-    ledger=None,
-    error=ResultError(code="insufficient_balance", message="120.0000000 in ledger 52446760"),
+    TIME_SHAPE,
+    UUID_SHAPE,
+    complaint,
+    said,
 )
-MODULES = {"event": balance_event, "command": deposit_command, "result": deposit_result}
-MESSAGES: dict[str, Any] = {"event": EVENT, "command": COMMAND, "result": SUCCEEDED}
-MISSING = "None, expected a field of this name: it is missing"
-UUID_SHAPE = "a UUID in lower case with hyphens"
-TIME_SHAPE = "a time like 2026-01-31T12:00:00Z"
-LEDGER_SHAPE = "a ledger: a whole number from 1 to 4294967295"
-ADDRESS_SHAPE = "a Stellar address (G..., C..., L... or B...) with a valid checksum"
-
-
-def said(kind: str, **bent: object) -> bytes:
-    """The message with these fields bent; `...` takes a field away."""
-    fields = orjson.loads(MODULES[kind].encode(MESSAGES[kind])) | bent
-    return orjson.dumps({name: value for name, value in fields.items() if value is not ...})
-
-
-def complaint(kind: str, body: bytes) -> str:
-    with pytest.raises(Malformed) as malformed:
-        MODULES[kind].decode(body)
-    return str(malformed.value)
 
 
 def test_golden_bytes() -> None:
@@ -277,134 +229,6 @@ def test_a_fact_is_never_newer_than_its_observation() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("text", "time"),
-    [
-        ("2026-01-31T12:00:00Z", datetime(2026, 1, 31, 12, tzinfo=UTC)),
-        ("2026-01-31T12:00:00+02:00", datetime(2026, 1, 31, 10, tzinfo=UTC)),
-        ("2026-01-31T12:00:00.123456789Z", datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)),
-        ("2000-01-01T00:00:00Z", datetime(2000, 1, 1, tzinfo=UTC)),
-        ("2199-12-31T23:59:59Z", datetime(2199, 12, 31, 23, 59, 59, tzinfo=UTC)),
-    ],
-)
-def test_times_are_read_as_utc(text: str, time: datetime) -> None:
-    """With any offset, to the microsecond, in these two centuries."""
-    assert wire.parse_time(text) == time
-    assert wire.parse_time(text).tzinfo is UTC
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "now",
-        "2026-01-31",
-        "2026-01-31T12:00:00",
-        "2026-02-30T12:00:00Z",
-        "1999-12-31T23:59:59Z",
-        "2200-01-01T00:00:00Z",
-    ],
-)
-def test_what_is_no_time_is_refused(text: str) -> None:
-    """Without an offset, a day that is none, or a year nobody means."""
-    with pytest.raises(Malformed) as malformed:
-        wire.parse_time(text)
-    assert str(malformed.value) == f"value is {text!r}, expected {TIME_SHAPE}"
-
-
-@settings(deadline=None)
-@given(st.datetimes(min_value=datetime(2000, 1, 2), max_value=datetime(2199, 12, 30)), st.integers(-23, 23))  # noqa: DTZ001
-def test_times_come_back_as_they_went(time: datetime, hours: int) -> None:
-    """Whatever their offset was, they are written in UTC and are the same moment."""
-    moment = time.replace(tzinfo=timezone(timedelta(hours=hours)))
-    text = wire.format_time(moment)
-    assert text.endswith("Z")
-    assert wire.parse_time(text) == moment
-
-
-def test_how_times_are_written() -> None:
-    """Microseconds only where there are any."""
-    assert wire.format_time(datetime(2026, 1, 31, 12, tzinfo=UTC)) == "2026-01-31T12:00:00Z"
-    assert wire.format_time(datetime(2026, 1, 31, 12, 0, 0, 5, tzinfo=UTC)) == "2026-01-31T12:00:00.000005Z"
-
-
-class Colour(StrEnum):
-    """For a choice."""
-
-    RED = "red"
-    DARK_BLUE = "dark blue"
-
-
-def bent(kind: wire.Kind, value: object) -> str:
-    with pytest.raises(Malformed) as malformed:
-        kind.read(value)
-    return str(malformed.value)
-
-
-def test_a_text_of_so_many_characters() -> None:
-    """From one to the most, and no NUL; its schema says so."""
-    kind = wire.text(characters_max=3)
-    assert [kind.read("a"), kind.read("abc"), kind.write("abc")] == ["a", "abc", "abc"]
-    assert bent(kind, "") == "value is '', expected text of 1 to 3 characters, none of them NUL"
-    assert bent(kind, "abcd") == "value is 'abcd', expected text of 1 to 3 characters, none of them NUL"
-    assert bent(kind, "a\0b") == "value is 'a\\x00b', expected text of 1 to 3 characters, none of them NUL"
-    assert bent(kind, 7) == "value is 7, expected text"
-    assert kind.json_schema == {"type": "string", "minLength": 1, "maxLength": 3}
-
-
-def test_a_choice_of_values() -> None:
-    """An option is read as itself and written as its text."""
-    kind = wire.choice(Colour)
-    assert kind.read("dark blue") is Colour.DARK_BLUE
-    assert kind.write(Colour.DARK_BLUE) == "dark blue"
-    assert bent(kind, "blue") == "value is 'blue', expected red or dark blue"
-    assert kind.json_schema == {"type": "string", "enum": ["red", "dark blue"]}
-
-
-def test_nulls_items_and_lists_of_them() -> None:
-    """Each is built from the kind inside it, reads and writes through it, and names the place of what is wrong."""
-    table = (wire.Field("the_name", "attribute", wire.AMOUNT),)
-    one = wire.item(table, SimpleNamespace)
-    maybe, many = wire.nullable(one), wire.items(one)
-    read = one.read({"the_name": "1.5"})
-    assert read.attribute == 15_000_000
-    assert one.write(read) == {"the_name": "1.5000000"}
-    assert maybe.read(None) is None
-    assert maybe.write(None) is None
-    assert maybe.read({"the_name": "1.5"}) == read
-    assert maybe.write(read) == {"the_name": "1.5000000"}
-    assert many.read([]) == ()
-    assert many.read([{"the_name": "1.5"}]) == (read,)
-    assert many.write((read, read)) == [{"the_name": "1.5000000"}] * 2
-    assert bent(many, {}) == "value is {}, expected a list"
-    assert bent(many, [{"the_name": "1"}, 7]) == "[1] is 7, expected a JSON object"
-    assert bent(many, [{"the_name": "1"}, {}]) == f"[1].the_name is {MISSING}"
-    inner = {"type": "object", "required": ["the_name"], "properties": {"the_name": dict(wire.AMOUNT.json_schema)}}
-    assert one.json_schema == inner
-    assert maybe.json_schema == {"anyOf": [inner, {"type": "null"}]}
-    assert many.json_schema == {"type": "array", "items": inner}
-
-
-def test_the_json_schema_says_what_the_table_says() -> None:
-    """Every field required, each with its kind."""
-    schema = wire.json_schema(deposit_result.FIELDS, title="a title", description="a description")
-    assert (schema["title"], schema["description"], schema["type"]) == ("a title", "a description", "object")
-    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-    assert schema["required"] == list(schema["properties"])
-    assert schema["properties"]["command_id"] == {"type": "string", "format": "uuid"}
-    assert schema["properties"]["status"] == {"type": "string", "enum": ["succeeded", "failed"]}
-    nullable = schema["properties"]["ledger"]["anyOf"]
-    assert nullable == [{"type": "integer", "minimum": 1, "maximum": 4294967295}, {"type": "null"}]
-    error = schema["properties"]["error"]["anyOf"][0]
-    assert error["type"] == "object"
-    assert error["required"] == ["code", "message"]
-    assert error["properties"]["code"] == {"type": "string", "minLength": 1, "maxLength": 128}
-    event = wire.json_schema(balance_event.FIELDS, title="", description="")
-    movements = event["properties"]["movements"]["anyOf"][0]
-    assert movements["type"] == "array"
-    assert movements["items"]["required"][0] == "operation_id"
-
-
 @settings(deadline=None)
 @given(st.integers(0, 2**63 - 1), st.integers(1, 2**32 - 1), st.sampled_from(SnapshotType))
 def test_any_fact_comes_back_as_it_went(balance: int, ledger: int, kind: SnapshotType) -> None:
@@ -423,14 +247,3 @@ def test_any_fact_comes_back_as_it_went(balance: int, ledger: int, kind: Snapsho
         movements=None,
     )
     assert balance_event.decode(balance_event.encode(event)) == event
-
-
-@pytest.mark.parametrize("zone", ["Pacific/Auckland", "Pacific/Honolulu"])
-def test_times_are_written_in_utc_wherever_the_machine_is(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine's own time zone says nothing."""
-    monkeypatch.setenv("TZ", zone)
-    time_module.tzset()
-    written = wire.format_time(datetime(2026, 1, 31, 12, tzinfo=UTC))
-    monkeypatch.undo()
-    time_module.tzset()
-    assert written == "2026-01-31T12:00:00Z"
