@@ -22,7 +22,7 @@ from producers.bulk import admin as wallet_admin
 from producers.opening import opened, served
 from producers.parts import Pace
 from producers.poll.poller import Poll, PollPace
-from producers.poll.store import opened as poll_store
+from producers.poll.store import PollStore
 from producers.read_now import read as read_wallets
 from producers.reconcile.command import Options
 from producers.reconcile.command import reconcile as run_reconcile
@@ -174,7 +174,7 @@ async def _read(settings: ProducerSettings, account_ids: list[AccountId]) -> int
 
 
 async def _poll(settings: PollSettings) -> None:
-    async with served(settings, name="poll") as parts, poll_store(settings.database_url) as store:
+    async with served(settings, name="poll") as parts, PollStore.opened(settings.database_url) as store:
         with steps() as progress:
             await Poll(parts, store, _poll_pace(settings), progress).run()
 
@@ -182,7 +182,7 @@ async def _poll(settings: PollSettings) -> None:
 async def _poll_once(settings: PollSettings, patience_s: float, ending: Ending) -> None:
     async with (
         opened_within(settings, name="poll", patience_s=patience_s) as (parts, _),
-        poll_store(settings.database_url) as store,
+        PollStore.opened(settings.database_url) as store,
     ):
         with steps() as progress:
             done = await Poll(parts, store, _poll_pace(settings), progress).once(patience_s=patience_s)

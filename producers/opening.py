@@ -42,8 +42,7 @@ async def opened(
     readiness, metrics = readiness or Readiness(), metrics or Metrics()
     async with contextlib.AsyncExitStack() as stack:
         session = await stack.enter_async_context(open_session())
-        store = await Store.open(settings.database_url)
-        stack.push_async_callback(store.close)
+        store = await stack.enter_async_context(Store.opened(settings.database_url))
         publisher = Publisher(
             settings,
             client_id=f"producers-{name}",

@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Self
 from uuid import UUID
 
 import asyncpg
@@ -25,14 +25,12 @@ from schema.stellar import AccountId, Cursor, Ledger, Network, Stroops
 
 log = structlog.get_logger(__name__)
 
-CONNECTIONS_MAX: Final = 4
 WALLETS_AT_ONCE: Final = 2_500  # some 10 ms in which the loop does nothing else, 20 when they are new
 REQUESTS_AT_ONCE: Final = 1_000
 ALIVE_S: Final = 5.0  # how often the listening connection proves that it lives
 AGAIN_S: Final = 0.5
 CLOSE_WITHIN_S: Final = 5.0
 _NOT_MIGRATED: Final = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)
-_QUERIES: Final = database.load_queries(Path(__file__).with_name("queries.sql"))
 
 WalletRow = tuple[str, Ledger | None]  # public key, stored version
 
@@ -50,18 +48,32 @@ class ReadRequest:
     snapshot_type: SnapshotType
 
 
-class Store:
-    """The producers' part of the database."""
+class PoolStore:
+    """A pool of connections, and what is asked over it. What a restart or a failover brings is Away: ask again."""
+
+    queries: ClassVar[Mapping[str, str]]
+    application_name: ClassVar[str]
+    connections_max: ClassVar[int] = 2
 
     def __init__(self, pool: asyncpg.Pool, url: str) -> None:
         self._pool = pool
         self._url = url
 
     @classmethod
-    async def open(cls, url: str) -> "Store":
+    async def open(cls, url: str) -> Self:
         """Connect, however long it takes until the database is there."""
-        pool = await database.open_pool(url, connections_max=CONNECTIONS_MAX, application_name="producers")
+        pool = await database.open_pool(url, connections_max=cls.connections_max, application_name=cls.application_name)
         return cls(pool, url)
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def opened(cls, url: str) -> AsyncIterator[Self]:
+        """The store, closed again in the end."""
+        store = await cls.open(url)
+        try:
+            yield store
+        finally:
+            await store.close()
 
     async def close(self) -> None:
         """Close the connections; at once when they do not close by themselves."""
@@ -71,12 +83,32 @@ class Store:
         except TimeoutError:
             self._pool.terminate()
 
+    async def _fetch(self, query: str, *arguments: Any) -> Sequence[asyncpg.Record]:
+        async with translated(), database.connected(self._pool) as connection:
+            rows: Sequence[asyncpg.Record] = await connection.fetch(self.queries[query], *arguments)
+            return rows
+
+    async def _fetch_portions(
+        self, query: str, *arguments: Any, rows_max: int
+    ) -> AsyncIterator[Sequence[asyncpg.Record]]:
+        """All rows of one look, so many at a time."""
+        async with translated(), database.transaction(self._pool) as connection:
+            cursor = await connection.cursor(self.queries[query], *arguments)
+            while rows := await cursor.fetch(rows_max):
+                yield rows
+
+
+class Store(PoolStore):
+    """The producers' part of the database."""
+
+    queries = database.load_queries(Path(__file__).with_name("queries.sql"))
+    application_name = "producers"
+    connections_max = 4
+
     async def wallets(self, network: Network) -> AsyncIterator[Sequence[WalletRow]]:
         """Every wallet of the network, in portions."""
-        async with translated(), database.transaction(self._pool) as connection:
-            cursor = await connection.cursor(_QUERIES["wallets"], network.value)
-            while rows := await cursor.fetch(WALLETS_AT_ONCE):
-                yield [(row[0], row[1]) for row in rows]
+        async for rows in self._fetch_portions("wallets", network.value, rows_max=WALLETS_AT_ONCE):
+            yield [(row[0], row[1]) for row in rows]
 
     async def wallets_from(self, first: UUID, network: Network) -> tuple[Sequence[WalletRow], UUID | None]:
         """The network's wallets from this id on, one portion; and with which id the next one begins, None: no more."""
@@ -91,15 +123,7 @@ class Store:
     async def stored(self, account_ids: Sequence[AccountId], network: Network) -> dict[AccountId, Stored]:
         """What is stored of these wallets; one that has no row is missing."""
         rows = await self._fetch("stored", account_ids, network.value)
-        return {
-            AccountId(row["public_key"]): Stored(
-                account_id=AccountId(row["public_key"]),
-                version=None if row["balance_ledger"] is None else Ledger(row["balance_ledger"]),
-                balance_stroops=Stroops(row["balance_stroops"] or 0),
-                absent=bool(row["absent"]),
-            )
-            for row in rows
-        }
+        return {AccountId(row["public_key"]): as_stored(row) for row in rows}
 
     async def cursor(self, stream_name: str) -> SavedCursor | None:
         """Where the stream was; None: it never was anywhere."""
@@ -183,10 +207,15 @@ class Store:
         finally:
             connection.terminate()
 
-    async def _fetch(self, query: str, *arguments: Any) -> Sequence[asyncpg.Record]:
-        async with translated(), database.connected(self._pool) as connection:
-            rows: Sequence[asyncpg.Record] = await connection.fetch(_QUERIES[query], *arguments)
-            return rows
+
+def as_stored(row: asyncpg.Record) -> Stored:
+    """The row of a wallet."""
+    return Stored(
+        account_id=AccountId(row["public_key"]),
+        version=None if row["balance_ledger"] is None else Ledger(row["balance_ledger"]),
+        balance_stroops=Stroops(row["balance_stroops"] or 0),
+        absent=bool(row["absent"]),
+    )
 
 
 @contextlib.asynccontextmanager

@@ -68,9 +68,8 @@ async def opened_within(
         try:
             async with asyncio.timeout(within_s):
                 parts = await stack.enter_async_context(opened(settings, name=name))
-                rows = await RowStore.open(settings.database_url)
+                rows = await stack.enter_async_context(RowStore.opened(settings.database_url))
         except TimeoutError:
             reason = f"the database did not answer for {within_s:.0f} s: see that PostgreSQL does at DATABASE_URL"
             raise Away(reason) from None
-        stack.push_async_callback(rows.close)
         yield parts, rows
