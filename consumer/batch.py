@@ -15,7 +15,7 @@ from consumer.wallet import CommandRecord, Policy, WalletState
 from schema.balance_event import BalanceEvent
 from schema.deposit_command import DepositCommand
 from schema.deposit_result import ResultError, ResultStatus
-from schema.stellar import AccountId
+from schema.stellar import AccountId, Ledger
 
 
 @dataclass(slots=True)
@@ -28,6 +28,7 @@ class Wallets:
     policies: Mapping[UUID, Policy]
     by_account: Mapping[AccountId, UUID]
     by_command: Mapping[UUID, UUID]
+    observed: dict[UUID, Ledger] = field(default_factory=dict)  # the newest ledger as of which a fact was taken in
     deleted: frozenset[UUID] = frozenset()
     elsewhere: frozenset[UUID] = frozenset()  # commands of the other network, which another installation ends
 
@@ -46,6 +47,7 @@ class Writes:
     """What a batch changes: the new state of each changed wallet, and the rows to add or change."""
 
     states: dict[UUID, WalletState] = field(default_factory=dict)
+    observed: dict[UUID, Ledger] = field(default_factory=dict)
     snapshots: list[Snapshot] = field(default_factory=list)
     commands: list[DepositCommand] = field(default_factory=list)
     endings: dict[UUID, Ending] = field(default_factory=dict)
@@ -98,6 +100,8 @@ def _decide_one(arrived: Arrived, wallets: Wallets, now: datetime, writes: Write
     else:
         return
     outcome = _take(wallets, wallet_id, given, writes)
+    if isinstance(message, BalanceEvent):
+        _observe(wallets, wallet_id, message.observed_ledger, writes)
     if outcome.verdict.is_refusal:
         writes.dead_letters.append(refusal(arrived.record, outcome.verdict, outcome.detail))
 
@@ -118,6 +122,13 @@ def _take(wallets: Wallets, wallet_id: UUID, given: Input, writes: Writes) -> Ou
     if outcome.command is not None:
         writes.commands.append(outcome.command)
     return outcome
+
+
+def _observe(wallets: Wallets, wallet_id: UUID, ledger: Ledger, writes: Writes) -> None:
+    """Note how new this fact is, also where it brought nothing new: whoever asked for a read waits for it."""
+    if ledger > wallets.observed.get(wallet_id, 0):
+        wallets.observed[wallet_id] = writes.observed[wallet_id] = ledger
+        writes.states[wallet_id] = wallets.states[wallet_id]
 
 
 def _ending(command: CommandRecord, given: Input) -> Ending:

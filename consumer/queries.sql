@@ -18,7 +18,8 @@ select w.id, w.user_id, w.public_key,
        (w.previous_usdc_balance * 10000000)::bigint as balance_stroops,
        w.balance_ledger, coalesce(w.balance_authorized, false) as authorized,
        (coalesce(w.protected_usdc, w.previous_usdc_balance, 0) * 10000000)::bigint as protected_stroops,
-       w.latest_snapshot_id, w.failures_in_a_row, w.retry_of, w.due_at, w.held_at
+       w.latest_snapshot_id, w.failures_in_a_row, w.retry_of, w.due_at, w.held_at,
+       w.observed_ledger
 from stellar_wallets w
 where w.network = $1
   and (w.public_key = any($2::text[]) or w.id = any($3::uuid[]))
@@ -31,7 +32,8 @@ select w.id, w.user_id, w.public_key,
        (w.previous_usdc_balance * 10000000)::bigint as balance_stroops,
        w.balance_ledger, coalesce(w.balance_authorized, false) as authorized,
        (coalesce(w.protected_usdc, w.previous_usdc_balance, 0) * 10000000)::bigint as protected_stroops,
-       w.latest_snapshot_id, w.failures_in_a_row, w.retry_of, w.due_at, w.held_at
+       w.latest_snapshot_id, w.failures_in_a_row, w.retry_of, w.due_at, w.held_at,
+       w.observed_ledger
 from stellar_wallets w
 where w.network = $1 and w.due_at <= now()
 order by w.due_at
@@ -96,10 +98,11 @@ from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::bigint[], $6::bi
 update stellar_wallets w
 set previous_usdc_balance = s.balance * 0.0000001, balance_ledger = s.ledger, balance_authorized = s.authorized,
     protected_usdc = s.protected * 0.0000001, latest_snapshot_id = s.snapshot_id,
-    failures_in_a_row = s.failures, retry_of = s.retry_of, due_at = s.due_at, held_at = s.held_at
+    failures_in_a_row = s.failures, retry_of = s.retry_of, due_at = s.due_at, held_at = s.held_at,
+    observed_ledger = coalesce(s.observed, w.observed_ledger)
 from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bool[], $5::bigint[], $6::uuid[], $7::int[], $8::uuid[],
-            $9::timestamptz[], $10::timestamptz[])
-     as s(id, balance, ledger, authorized, protected, snapshot_id, failures, retry_of, due_at, held_at)
+            $9::timestamptz[], $10::timestamptz[], $11::bigint[])
+     as s(id, balance, ledger, authorized, protected, snapshot_id, failures, retry_of, due_at, held_at, observed)
 where w.id = s.id
 
 -- name: insert_commands

@@ -133,7 +133,7 @@ def snapshot_columns(snapshots: Sequence[Snapshot]) -> Columns:
     )
 
 
-def wallet_columns(states: Sequence[WalletState]) -> Columns:
+def wallet_columns(states: Sequence[WalletState], observed: Mapping[UUID, Ledger]) -> Columns:
     """The arguments of `update_wallets`."""
     return (
         [s.wallet_id for s in states],
@@ -146,6 +146,7 @@ def wallet_columns(states: Sequence[WalletState]) -> Columns:
         [s.retry_of for s in states],
         [s.due_at for s in states],
         [s.held_at for s in states],
+        [observed.get(s.wallet_id) for s in states],
     )
 
 

@@ -1,6 +1,6 @@
 """The consumer's only way to PostgreSQL: a batch in, one transaction; and the outbox's rows out."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time
@@ -18,7 +18,7 @@ from schema.balance_event import BalanceEvent
 from schema.deposit_result import DepositResult
 from schema.identity import command_id
 from schema.service.database import connected, load_queries, transaction
-from schema.stellar import Asset, Network
+from schema.stellar import Asset, Ledger, Network
 
 QUERIES: Final = load_queries(Path(__file__).with_name("queries.sql"))
 
@@ -138,7 +138,7 @@ class Store:
             found = await connection.fetch(QUERIES["lock_wallets"], self.network, accounts, wallet_ids)
         return await self._wallets(connection, found, owners)
 
-    async def _wallets(self, connection: asyncpg.Connection, found: Iterable[rows.Row], owners: list[Any]) -> Wallets:
+    async def _wallets(self, connection: asyncpg.Connection, found: Sequence[rows.Row], owners: list[Any]) -> Wallets:
         """Their states and policies. A command whose wallet is gone, or is of another account now, stands alone."""
         states = {row["id"]: rows.wallet_state(row, network=self.network, asset=self.asset) for row in found}
         by_account = {state.account_id: wallet_id for wallet_id, state in states.items()}
@@ -164,6 +164,7 @@ class Store:
             policies=policies,
             by_account=by_account,
             by_command=by_command,
+            observed={row["id"]: Ledger(row["observed_ledger"] or 0) for row in found},
             deleted=frozenset(deleted),
             elsewhere=frozenset(elsewhere),
         )
@@ -208,7 +209,7 @@ async def _write(connection: asyncpg.Connection, writes: Writes) -> None:
     states = [writes.states[wallet_id] for wallet_id in sorted(writes.states)]
     for query, columns in (
         ("insert_snapshots", rows.snapshot_columns(writes.snapshots)),
-        ("update_wallets", rows.wallet_columns(states)),
+        ("update_wallets", rows.wallet_columns(states, writes.observed)),
         ("insert_commands", rows.command_columns(writes.commands)),
         ("end_commands", rows.ending_columns(list(writes.endings.values()))),  # after: one may begin and end in a batch
         ("insert_dead_letters", rows.dead_letter_columns(writes.dead_letters)),

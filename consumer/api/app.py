@@ -76,7 +76,8 @@ class Api:
         seen = await self.store.see(request[_PERSON].user_id)
         if seen is None:
             return _no_wallet()
-        return _json(HTTPStatus.OK, wallet_json(evaluate(seen.state, seen.policy, seen.at), seen.last_snapshot))
+        found = evaluate(seen.state, seen.policy, seen.at)
+        return _json(HTTPStatus.OK, wallet_json(found, seen.last_snapshot, seen.observed_ledger))
 
     async def read(self, request: web.Request) -> web.Response:
         """Have the person's wallet read, and wait for it as long as they say."""

@@ -6,7 +6,8 @@ select w.id, w.user_id, w.public_key,
        (w.previous_usdc_balance * 10000000)::bigint as balance_stroops,
        w.balance_ledger, coalesce(w.balance_authorized, false) as authorized,
        (coalesce(w.protected_usdc, w.previous_usdc_balance, 0) * 10000000)::bigint as protected_stroops,
-       w.latest_snapshot_id, w.failures_in_a_row, w.retry_of, w.due_at, w.held_at
+       w.latest_snapshot_id, w.failures_in_a_row, w.retry_of, w.due_at, w.held_at,
+       w.observed_ledger
 from stellar_wallets w
 where w.user_id = $1 and w.network = $2 and w.public_key is not null
 order by w.created_at, w.id
@@ -26,10 +27,17 @@ select snapshot_type from balance_snapshots
 where wallet_id = $1 and ledger = $2 and snapshot_type <> 'auto_deposit_trigger'
 
 -- name: command
+-- The one that this fact caused, or the newest that left since the read was asked for: where the fact showed that an earlier
+-- one can no longer happen, that is the cause of the next.
 select command_id, status, (amount * 10000000)::bigint as amount_stroops,
        (deposited_amount * 10000000)::bigint as deposited_stroops, issued_at
-from deposit_commands
-where command_id = $1 and wallet_id = $2
+from (
+  (select * from deposit_commands where wallet_id = $2 and issued_at >= $3 order by issued_at desc, position desc limit 1)
+  union all
+  select * from deposit_commands where command_id = $1 and wallet_id = $2
+) as led_to
+order by issued_at desc, position desc
+limit 1
 
 -- name: lock_requests
 -- One wallet's requests one at a time, so that two at once become one row. The lock is the transaction's.
@@ -58,7 +66,7 @@ returning id, requested_at
 -- name: request
 select r.id, r.wallet_id, r.snapshot_type, r.requested_at, r.done_at, r.event_id, r.ledger, r.observed_ledger,
        (r.balance * 10000000)::bigint as balance_stroops, r.refused,
-       coalesce(w.balance_ledger >= r.ledger, false) as is_recorded
+       coalesce(w.observed_ledger >= r.observed_ledger, false) as is_recorded
 from read_requests r join stellar_wallets w on w.id = r.wallet_id
 where r.id = $1 and w.user_id = $2 and w.network = $3
 
@@ -68,4 +76,4 @@ select r.id, r.done_at is not null as is_told
 from unnest($1::uuid[]) as asked(id)
 join read_requests r using (id)
 join stellar_wallets w on w.id = r.wallet_id
-where r.done_at is null or r.ledger is not null and coalesce(w.balance_ledger, 0) < r.ledger
+where r.done_at is null or coalesce(w.observed_ledger, 0) < r.observed_ledger

@@ -41,6 +41,7 @@ class Seen:
     state: WalletState
     policy: Policy
     last_snapshot: rows.Row | None
+    observed_ledger: int | None  # the newest ledger as of which the balance is known
     at: datetime
 
 
@@ -62,7 +63,7 @@ class TooMany:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """How far a request is. `row` has its answer, `command` is what its fact caused, `seen` is the wallet now."""
+    """How far a request is. `row` has its answer, `command` is what it led to, `seen` is the wallet now."""
 
     row: rows.Row
     snapshot_type: str
@@ -131,7 +132,9 @@ class ApiStore:
             recorded_as = command = None
             if row["event_id"] is not None:
                 caused = command_id(row["wallet_id"], str(row["event_id"]))
-                command = await connection.fetchrow(API_QUERIES["command"], caused, row["wallet_id"])
+                command = await connection.fetchrow(
+                    API_QUERIES["command"], caused, row["wallet_id"], row["requested_at"]
+                )
                 recorded_as = await connection.fetchval(API_QUERIES["snapshot_type"], row["wallet_id"], row["ledger"])
             return Answered(
                 row=row,
@@ -165,6 +168,7 @@ class ApiStore:
             state=replace(state, commands=commands.get(state.wallet_id, ()), issued=issued.get(state.wallet_id, ())),
             policy=policy,
             last_snapshot=await connection.fetchrow(API_QUERIES["last_snapshot"], state.wallet_id),
+            observed_ledger=row["observed_ledger"],
             at=now,
         )
 

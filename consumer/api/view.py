@@ -57,7 +57,7 @@ def evaluate(state: WalletState, policy: Policy, at: datetime) -> Evaluation:
     )
 
 
-def wallet_json(found: Evaluation, last_snapshot: Row | None) -> dict[str, Any]:
+def wallet_json(found: Evaluation, last_snapshot: Row | None, observed_ledger: int | None) -> dict[str, Any]:
     """The answer of GET."""
     state, policy = found.state, found.policy
     return {
@@ -81,6 +81,7 @@ def wallet_json(found: Evaluation, last_snapshot: Row | None) -> dict[str, Any]:
         "failures_in_a_row": state.failures_in_a_row,
         "authorized": state.authorized,
         "ledger": state.ledger,
+        "observed_ledger": observed_ledger,
         "last_snapshot": None if last_snapshot is None else _snapshot_json(last_snapshot),
         "policy": {
             "enabled": policy.enabled,
@@ -134,7 +135,7 @@ def request_status(row: Row) -> str:
 
 
 def _decision_json(command: Row | None, found: Evaluation) -> dict[str, Any]:
-    """The command that the fact caused; without one, why there is none."""
+    """The command that the read led to; without one, why there is none."""
     if command is not None:
         amount = format_stroops(command["amount_stroops"])
         return {

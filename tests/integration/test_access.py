@@ -30,6 +30,7 @@ STATE_COLUMNS = {
     "retry_of": "gen_random_uuid()",
     "due_at": "now()",
     "held_at": "now()",
+    "observed_ledger": "52426478",
 }
 IDENTITY_COLUMNS = {
     "id": "gen_random_uuid()",
@@ -41,7 +42,7 @@ GUARDED_COLUMNS = {**STATE_COLUMNS, **IDENTITY_COLUMNS}
 
 STATE = """update public.stellar_wallets set previous_usdc_balance = 150, balance_ledger = 52426477,
     balance_authorized = true, protected_usdc = 100, latest_snapshot_id = gen_random_uuid(), failures_in_a_row = 2,
-    retry_of = gen_random_uuid(), due_at = now(), held_at = now() where id = $1"""
+    retry_of = gen_random_uuid(), due_at = now(), held_at = now(), observed_ledger = 52426480 where id = $1"""
 
 
 @pytest.fixture

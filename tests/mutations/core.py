@@ -30,7 +30,12 @@ MODULES = (
     "schema/stellar.py",
     "schema/wire.py",
 )
-TESTS = ("tests/unit/consumer", "tests/unit/schema", "tests/unit/producers/test_payments.py")
+TESTS = (
+    "tests/unit/consumer",
+    "tests/unit/schema",
+    "tests/unit/producers/test_payments.py",
+    "tests/unit/producers/test_payments_recorded.py",
+)
 LEFT_OUT = "not dust and not test_no_history"  # many seconds each, for every mutant that survives the others
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 SCORE_MIN = 95

@@ -33,7 +33,8 @@ async def test_what_is_said_of_a_due_wallet_is_what_is_done(
     for person in people:
         seen = await api.see(person.user_id)
         assert seen is not None
-        said[person.wallet_id] = wallet_json(evaluate(seen.state, seen.policy, seen.at), seen.last_snapshot)
+        found = evaluate(seen.state, seen.policy, seen.at)
+        said[person.wallet_id] = wallet_json(found, seen.last_snapshot, seen.observed_ledger)
     api.close()
     before = await connection.fetchval("select count(*) from deposit_commands")
     await connection.execute("update stellar_wallets set due_at = now()")

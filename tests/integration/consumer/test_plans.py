@@ -58,7 +58,7 @@ HOT_OF_API: Final = {
     "wallet": {"stellar_wallets_user_id_key"},
     "last_snapshot": {"balance_snapshots_one_per_version"},
     "snapshot_type": {"balance_snapshots_one_per_version"},
-    "command": {"deposit_commands_pkey"},
+    "command": {"deposit_commands_pkey", "deposit_commands_wallet_issued"},
     "open_request": {"read_requests_wallet_time"},
     "nth_recent_request": {"read_requests_wallet_time"},
     "request": {"read_requests_pkey"},

@@ -147,7 +147,7 @@ CASES: Final[dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], tup
 def test_each_reason_has_its_numbers_and_its_sentence(name: str) -> None:
     """For each state of a wallet what is said of it; the balance that is free is named where there is any."""
     state, policy, numbers, sentence = CASES[name]
-    said = wallet_json(evaluate(replace(FREE, **state), replace(POLICY, **policy), START), None)
+    said = wallet_json(evaluate(replace(FREE, **state), replace(POLICY, **policy), START), None, None)
     assert said["explanation"] == " ".join(sentence)
     assert {key: said[key] for key in numbers} == numbers
 
