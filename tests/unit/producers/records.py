@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from producers import payments
 from schema.stellar import AccountId, Address, Asset
 from tests.people import account_id
 
@@ -11,6 +12,7 @@ ALICE, BOB = account_id("alice"), account_id("bob")
 CONTRACT = Address("CA6ZW2UWYV4Z4XARCQ66S2DCWEXPDZTMFNOK63FH2SAWXAIS56EGHGH5")
 HASH = "d5b3b11e39b9450a79645de31a2503c45b9cfe1567b81f52b4a212afd834492e"
 LEDGER = 52_446_860
+UNIT = 10_000_000
 
 
 def operation_id(ledger: int = LEDGER, number: int = 1) -> str:
@@ -86,3 +88,10 @@ def pool(*assets: Asset | None) -> dict[str, Any]:
         "total_shares": "1.0000000",
         "reserves": [{"asset": "native" if each is None else str(each), "amount": "1.0000000"} for each in assets],
     }
+
+
+def moved(each: object, asset: Asset = ASSET) -> list[tuple[AccountId, int, str | None]]:
+    """Wallet, stroops and the other side, of each movement."""
+    return [
+        (wallet, movement.amount_stroops, movement.counterparty) for wallet, movement in payments.movements(each, asset)
+    ]

@@ -14,7 +14,7 @@ from schema.deposit_command import DepositCommand
 from schema.deposit_result import DepositResult
 from schema.stellar import Network, Stroops
 from tests.unit.consumer.worlds import USDC
-from tests.unit.schema.test_messages import COMMAND
+from tests.unit.schema.messages import COMMAND
 
 VAULT = COMMAND.account_id  # any account will do
 COMMANDED: DepositCommand = replace(COMMAND, vault_address=None)
