@@ -24,9 +24,9 @@ import asyncpg
 import orjson
 import structlog
 
+from producers.asking import open_session
 from producers.budget import Budget
 from producers.horizon import Horizon
-from producers.horizon_http import open_session
 from producers.metrics import Metrics
 from producers.parts import Pace, Parts
 from producers.publisher import Publisher

@@ -33,9 +33,9 @@ import typer
 from bench import wallet_rows
 from bench.catch_up import Bench
 from bench.loop_watch import TICK_S, Loop
+from producers.asking import open_session
 from producers.budget import Budget
 from producers.horizon import Horizon
-from producers.horizon_http import open_session
 from producers.metrics import Metrics
 from producers.parts import Pace, Parts
 from producers.publisher import Publisher

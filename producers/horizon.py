@@ -46,7 +46,7 @@ class Horizon:
             raise Unavailable(f"{self._http.url} does not answer as a Horizon does: {malformed}") from malformed
         self._passphrase = self._passphrase or history.passphrase
         if history.passphrase == self._passphrase:
-            self._http.newest = max(self._http.newest or history.latest, history.latest)
+            self._http.newest = max(self._http.newest, history.latest)
         return history
 
     async def payments(self, cursor: Cursor) -> Page:

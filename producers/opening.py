@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import aiohttp
 
+from producers.asking import open_session
 from producers.budget import Budget
 from producers.horizon import Horizon
-from producers.horizon_http import open_session
 from producers.metrics import Metrics
 from producers.parts import Parts
 from producers.publisher import Publisher

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from producers import payments
+from producers.asking import open_session
 from producers.budget import Budget
 from producers.horizon import Horizon
-from producers.horizon_http import open_session
 from producers.rpc.source import Rpc
 from producers.source import Page, Source
 from sandbox import world

@@ -13,9 +13,9 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer
 
 from producers.answers import Answer
+from producers.asking import open_session
 from producers.budget import Budget
 from producers.horizon import Horizon as Source
-from producers.horizon_http import open_session
 from producers.metrics import Metrics
 from producers.parts import Pace, Parts
 from producers.publisher import Publisher

@@ -9,8 +9,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from producers import horizon_http as horizon
-from producers import reader, stream
+from producers import asking, reader, stream
 from producers.parts import Pace
 from sandbox.horizon_faults import Fault
 from sandbox.torture.proxy import Link, Mode, dial_tcp
@@ -117,11 +116,11 @@ KINDS = {"silences": SILENCES, "refusals": REFUSALS, "nonsense": NONSENSE, "repl
 @pytest.fixture
 async def link(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Link]:
     """The way to Horizon. What takes eight seconds takes less than one here; elsewhere the real figures are shown."""
-    monkeypatch.setattr(horizon, "REQUEST_TIMEOUT", aiohttp.ClientTimeout(total=0.6, sock_connect=0.6))
-    monkeypatch.setattr(horizon, "IDLE_S_MAX", 0.5)
-    monkeypatch.setattr(horizon, "PATIENCE_S", 0.3)
-    monkeypatch.setattr(horizon, "RETRY_WAIT_S_MAX", 0.2)
-    monkeypatch.setattr(horizon, "RETRY_JITTER_S", 0.1)
+    monkeypatch.setattr(asking, "REQUEST_TIMEOUT", aiohttp.ClientTimeout(total=0.6, sock_connect=0.6))
+    monkeypatch.setattr(asking, "IDLE_S_MAX", 0.5)
+    monkeypatch.setattr(asking, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(asking, "RETRY_WAIT_S_MAX", 0.2)
+    monkeypatch.setattr(asking, "RETRY_JITTER_S", 0.1)
     monkeypatch.setattr(reader, "LAGGING_WAIT_S_MAX", 0.2)
     monkeypatch.setattr(reader, "FAILED_WAIT_S_MAX", 0.5)
     monkeypatch.setattr(stream, "AGAIN_S_MAX", 0.5)

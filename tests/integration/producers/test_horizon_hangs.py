@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from producers.asking import CONNECTIONS_MAX
 from producers.horizon import Horizon
-from producers.horizon_http import CONNECTIONS_MAX
 from producers.settings import READS_AT_ONCE_MAX
 from producers.source import Unavailable
 from schema.stellar import Cursor, Network

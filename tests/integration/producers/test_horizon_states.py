@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import pytest
 
+from producers.asking import open_session
 from producers.budget import Budget
 from producers.horizon import Horizon
 from producers.horizon_holders import FEW
-from producers.horizon_http import open_session
 from producers.source import State, Unavailable
 from sandbox.chain_operations import ChangeTrust, Payment
 from sandbox.horizon_faults import Fault

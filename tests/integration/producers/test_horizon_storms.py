@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from producers import horizon_http as horizon
+from producers import asking
 from producers.parts import Pace
 from tests.integration.producers.scene import Scene, until_true
 from tests.integration.producers.truth import Truth
@@ -57,8 +57,8 @@ async def test_any_weather(scene: Scene, monkeypatch: pytest.MonkeyPatch, seed: 
     """Whatever troubles meet whichever requests, through every kind of payment, the facts are the chain's, every
     payment is in one, nothing is refused, and when the weather clears the page does too.
     """
-    monkeypatch.setattr(horizon, "REQUEST_TIMEOUT", aiohttp.ClientTimeout(total=1, sock_connect=1))
-    monkeypatch.setattr(horizon, "IDLE_S_MAX", 0.8)
+    monkeypatch.setattr(asking, "REQUEST_TIMEOUT", aiohttp.ClientTimeout(total=1, sock_connect=1))
+    monkeypatch.setattr(asking, "IDLE_S_MAX", 0.8)
     rng = random.Random(f"storm {seed}")  # noqa: S311 - a seeded test
     truth = Truth(scene=scene, wallets=WALLETS)
     for wallet in range(WALLETS):

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from producers.horizon_http import open_session
+from producers.asking import open_session
 from producers.parts import Pace
 from sandbox.horizon_faults import Fault
 from tests.integration.producers.scene import UNIT, Scene, until_true

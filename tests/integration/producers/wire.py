@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import orjson
 import stamina
 
+from producers.asking import open_session
 from producers.budget import Budget
 from producers.horizon import Horizon
-from producers.horizon_http import open_session
 from schema.service.readiness import Readiness
 from schema.stellar import Ledger
 from tests.unit.producers.records import ALICE, LEDGER, asset_fields, payment
