@@ -28,9 +28,13 @@ from typing import Final
 from producers.source import State
 from schema.stellar import LEDGER_MAX, AccountId, Ledger, Stroops
 
+STRETCH: Final = 256  # wallets that are looked at by whole columns: one among them that is not alike costs this many
 _SEEN: Final = 1
 _AUTHORIZED: Final = 2
 _ABSENT: Final = 4
+_AUTHORIZED_OF: Final = bytes(
+    {_SEEN: 0, _SEEN | _AUTHORIZED: 1}.get(flags, 2) for flags in range(256)
+)  # by a wallet's flags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +46,22 @@ class Interval:
 
     def __contains__(self, ledger: Ledger) -> bool:
         return self.since <= ledger <= self.until
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlap:
+    """The ledgers in which many wallets are known, as far as they were looked at."""
+
+    since: Ledger  # the newest beginning of an interval: the first ledger that may be everybody's
+    until: Ledger  # the oldest end
+
+    @property
+    def common(self) -> Ledger | None:
+        """The newest ledger at which everybody who was read is known; None when there is none."""
+        return self.until if 0 < self.since <= self.until else None
+
+
+NOBODY: Final = Overlap(since=Ledger(0), until=Ledger(LEDGER_MAX))  # nobody was looked at, or nobody was read
 
 
 class Knowledge:
@@ -111,6 +131,11 @@ class Knowledge:
             observed=Ledger(self._observed[number]),
         )
 
+    def columns(self, first: int, behind: int) -> tuple["array[int]", "array[int]", bytearray]:
+        """Versions, balances, and who is authorized: 1, or 0. Neither of the two: who was not read, or is absent."""
+        flags = self._flags[first:behind].translate(_AUTHORIZED_OF)
+        return self._version[first:behind], self._balance[first:behind], flags
+
     def interval(self, number: int) -> Interval | None:
         """Where the balance is known; None: it was never read."""
         if not self._flags[number]:
@@ -129,37 +154,54 @@ class Knowledge:
             since = max(self._start, self._touched_last[number])
         return Interval(since=Ledger(since), until=Ledger(until))
 
-    def newest_since(self) -> Ledger:
-        """The first ledger that may be everybody's: the newest beginning of an interval. 0 when nothing is known."""
-        return Ledger(max((each.since for _, each in self._intervals()), default=0))
+    def overlap(self, first: int, behind: int, so_far: Overlap) -> Overlap:
+        """With the intervals of these, from number `first` to the one before `behind`. Who was not read has none."""
+        since, until = so_far.since, so_far.until
+        for start in range(first, behind, STRETCH):
+            for each in self._ends(start, min(start + STRETCH, behind)):
+                since, until = max(since, each.since), min(until, each.until)
+        return Overlap(since=Ledger(since), until=Ledger(until))
 
-    def not_known_at(self, ledger: Ledger) -> list[int]:
-        """Who was read, and is not known at this ledger."""
-        return [number for number, each in self._intervals() if ledger not in each]
+    def not_known_at(self, ledger: Ledger, first: int, behind: int) -> list[int]:
+        """Who of these was read, and is not known at this ledger."""
+        found: list[int] = []
+        for start in range(first, behind, STRETCH):
+            end = min(start + STRETCH, behind)
+            if any(ledger not in each for each in self._ends(start, end)):
+                found += [number for number, each in self._intervals(start, end) if ledger not in each]
+        return found
 
-    def common_ledger(self) -> Ledger | None:
-        """The newest ledger at which everybody who was read is known; None when there is none."""
-        since, until = 0, LEDGER_MAX
-        for _, each in self._intervals():
-            since, until = max(since, each.since), min(until, each.until)
-        return Ledger(until) if 0 < since <= until else None
-
-    def best_ledger(self) -> Ledger | None:
-        """The newest of the ledgers at which most are known; None when nobody was read."""
-        steps: Counter[int] = Counter()
-        for _, each in self._intervals():
-            steps[each.since] += 1
+    def count(self, first: int, behind: int, steps: Counter[int], *, oldest_end: Ledger) -> None:
+        """Add the steps of these wallets' intervals: how many more are known from a ledger on. Below the oldest end of
+        all intervals nobody's has ended, so beginnings before that need not be told apart.
+        """
+        for _, each in self._intervals(first, behind):
+            steps[max(each.since, oldest_end)] += 1
             steps[each.until + 1] -= 1
-        known, most, best = 0, 0, None
-        ledgers = sorted(steps)
-        for ledger, after in pairwise(ledgers):
-            known += steps[ledger]
-            if known >= most:
-                most, best = known, Ledger(after - 1)
-        return best
 
-    def _intervals(self) -> Iterator[tuple[int, Interval]]:
-        for number in range(len(self)):
+    def _ends(self, first: int, behind: int) -> list[Interval]:
+        """Intervals whose overlap is that of these few wallets. Where nobody is touched or absent it is one, made of
+        whole columns: going through a million one by one takes seconds.
+        """
+        flags = self._flags[first:behind]
+        if min(flags) and max(flags) < _ABSENT and not any(self._touched_next[first:behind]):
+            low = min(self._observed[first:behind])
+            until = low if low < self._start else max(low, self.drained)
+            return [Interval(since=Ledger(max(self._version[first:behind])), until=Ledger(until))]
+        return [each for _, each in self._intervals(first, behind)]
+
+    def _intervals(self, first: int, behind: int) -> Iterator[tuple[int, Interval]]:
+        for number in range(first, behind):
             found = self.interval(number)
             if found is not None:
                 yield number, found
+
+
+def newest_of_most(steps: Counter[int]) -> Ledger | None:
+    """The newest of the ledgers at which most are known, by the steps of all; None when nobody was read."""
+    known, most, best = 0, 0, None
+    for ledger, after in pairwise(sorted(steps)):
+        known += steps[ledger]
+        if known >= most:
+            most, best = known, Ledger(after - 1)
+    return best

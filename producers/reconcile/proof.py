@@ -22,8 +22,10 @@ from producers.backfill.history import Histories
 from producers.backfill.progress import Steps
 from producers.history import REPLICA_LAG_LEDGERS
 from producers.parts import Parts
+from producers.reconcile import turns
 from producers.reconcile.book import Book
 from producers.reconcile.differences import REPAIRABLE, Kind
+from producers.reconcile.knowledge import Overlap
 from producers.reconcile.patience import Patience
 from producers.reconcile.states import AT_ONCE, read_states
 from producers.reconcile.store import RowStore
@@ -92,11 +94,11 @@ class Comparison:
             if not await self._look_at_the_chain_again():
                 break
             late_s = min(LATE_S, late_s)
-        self.differing = self.book.differing(self.differing)
-        knowledge = self.book.knowledge
-        is_common = self._find_common()
-        self.ledger = self._common or knowledge.best_ledger() or self._latest
-        self.apart = [] if is_common else knowledge.not_known_at(self.ledger)
+        kinds = await turns.verdicts(self.book, self.differing)
+        self.differing = [number for number, kind in kinds.items() if kind is not None]
+        overlap = await self._find_common()
+        self.ledger = overlap.common or await turns.best_ledger(self.book) or self._latest
+        self.apart = [] if overlap.common else await turns.not_known_at(self.book, self.ledger)
 
     def repairable(self) -> list[int]:
         """Those that facts can repair."""
@@ -105,7 +107,7 @@ class Comparison:
     def kind(self, number: int) -> Kind | None:
         """What is the matter with a wallet, now that nothing more is read."""
         kind = self.book.verdict(number)
-        version = self.book.row(number).version
+        version = self.book.version(number)
         if kind is Kind.TOO_EARLY and version is not None and version > self._latest + REPLICA_LAG_LEDGERS:
             return Kind.AHEAD
         return kind
@@ -128,13 +130,13 @@ class Comparison:
         self._latest = max(self._latest, history.latest, at_least)
         self._steps.begin("reading states of wallets", len(numbers))
         done = 0
-        for portion in _portions(numbers):
+        for portion in _portions(numbers, AT_ONCE):
             wanted: dict[AccountId, Ledger] = {}
             by_account: dict[AccountId, int] = {}
             for number in portion:
                 account_id = self.book.accounts[number]
                 by_account[account_id] = number
-                wanted[account_id] = min(max(at_least, self.book.row(number).version or at_least), self._latest)
+                wanted[account_id] = min(max(at_least, self.book.version(number) or at_least), self._latest)
             patience_s = self._pace.patience_s
             async with aclosing(
                 read_states(self._parts.source, self._parts.asset, wanted, patience_s=patience_s)
@@ -150,18 +152,20 @@ class Comparison:
 
     async def _meet(self) -> None:
         """Until everybody is known at one ledger, or the rounds are used up."""
-        knowledge = self.book.knowledge
-        while not self._find_common() and (target := knowledge.newest_since()) and self._meetings_left:
+        overlap = await self._find_common()
+        while not overlap.common and overlap.since and self._meetings_left:
             self._meetings_left -= 1
-            await self._drain(target)
-            if self._find_common():
+            await self._drain(overlap.since)
+            overlap = await self._find_common()
+            if overlap.common:
                 return
-            target = knowledge.newest_since()
-            await self._read(knowledge.not_known_at(target), at_least=target)
+            await self._read(await turns.not_known_at(self.book, overlap.since), at_least=overlap.since)
+            overlap = await self._find_common()
 
-    def _find_common(self) -> bool:
-        self._common = self.book.knowledge.common_ledger()
-        return self._common is not None
+    async def _find_common(self) -> Overlap:
+        found = await turns.overlap(self.book)
+        self._common = found.common
+        return found
 
     async def _drain(self, target: Ledger) -> None:
         """Read the history up to this ledger; less when it shows nothing for a while."""
@@ -201,7 +205,7 @@ class Comparison:
 
     async def _match(self, *, ends_at: float) -> list[int]:
         """Which rows differ. Those that may only be late are looked at again until then."""
-        differing = self.book.differing(number for number in range(len(self.book)) if number not in self.gone)
+        differing = [number for number in await turns.differing(self.book) if number not in self.gone]
         self._steps.begin("waiting for late rows", len(differing))
         all_of_them, look_s = len(differing), LOOK_S
         while differing:
@@ -215,15 +219,16 @@ class Comparison:
 
     async def _look(self, numbers: Sequence[int]) -> list[int]:
         """Read these rows again; which of them still differ."""
-        book = self.book
-        for portion in _portions(numbers):
+        book, differing = self.book, []
+        for portion in _portions(numbers, turns.TURN):
             by_account = {book.accounts[number]: number for number in portion}
             rows = await self._answered(partial(self._rows.rows_of, list(by_account), self._parts.network))
             self.gone.update(number for account_id, number in by_account.items() if account_id not in rows)
             for account_id, row in rows.items():
                 book.put(by_account[account_id], row)
             await self._recall([number for number in portion if book.verdict(number) is Kind.TOO_EARLY])
-        return [number for number in book.differing(numbers) if number not in self.gone]
+            differing += [number for number in book.differing(portion) if number not in self.gone]
+        return differing
 
     async def _recall(self, numbers: Sequence[int]) -> None:
         """Their rows are newer than what was read: was that recorded before?"""
@@ -242,11 +247,11 @@ class Comparison:
         anything came of it.
         """
         newest = self._latest + REPLICA_LAG_LEDGERS  # what is beyond that, this chain cannot have yet
-        kinds = {number: self.book.verdict(number) for number in self.differing}
+        kinds = await turns.verdicts(self.book, self.differing)
         again = [
             number
             for number, kind in kinds.items()
-            if (kind is Kind.TOO_EARLY and (self.book.row(number).version or 0) <= newest)
+            if (kind is Kind.TOO_EARLY and (self.book.version(number) or 0) <= newest)
             or (kind is Kind.BEHIND and len(kinds) <= AT_ONCE)
         ]
         before = [self.book.state(number).version for number in again]
@@ -266,9 +271,9 @@ class Comparison:
                 await patience.wait(error)
 
 
-def _portions(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(numbers), AT_ONCE):
-        yield numbers[start : start + AT_ONCE]
+def _portions(numbers: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    for start in range(0, len(numbers), size):
+        yield numbers[start : start + size]
 
 
 def _now_s() -> float:

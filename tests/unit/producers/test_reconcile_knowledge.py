@@ -1,11 +1,12 @@
 """What is known of wallets, against a chain that is simply kept whole: a list of states, ledger by ledger."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from producers.reconcile.knowledge import Knowledge
+from producers.reconcile.knowledge import NOBODY, Knowledge, Overlap, newest_of_most
 from producers.source import State
 from schema.stellar import AccountId, Ledger, Stroops
 from tests.people import account_id
@@ -46,6 +47,16 @@ class KeptChain:
 
 def name(wallet: int) -> AccountId:
     return account_id(f"kept {wallet}")
+
+
+def overlap(knowledge: Knowledge) -> Overlap:
+    return knowledge.overlap(0, len(knowledge), NOBODY)
+
+
+def best_ledger(knowledge: Knowledge) -> Ledger | None:
+    steps: Counter[int] = Counter()
+    knowledge.count(0, len(knowledge), steps, oldest_end=overlap(knowledge).until)
+    return newest_of_most(steps)
 
 
 @st.composite
@@ -129,17 +140,17 @@ def test_the_common_ledger_is_in_every_interval(found: tuple[KeptChain, Knowledg
         ledger: sum(Ledger(ledger) in each for each in intervals) for ledger in range(FIRST - 400, FIRST + LEDGERS + 1)
     }
     everybody = [ledger for ledger, count in known.items() if intervals and count == len(intervals)]
-    assert knowledge.common_ledger() == (max(everybody) if everybody else None)
-    best = knowledge.best_ledger()
+    assert overlap(knowledge).common == (max(everybody) if everybody else None)
+    best = best_ledger(knowledge)
     assert (best is None) == (not intervals)
     if best is not None:
         most = max(known.values())
         assert known[best] == most
         assert best == max(ledger for ledger, count in known.items() if count == most)
-        missing = knowledge.not_known_at(best)
+        missing = knowledge.not_known_at(best, 0, len(knowledge))
         assert len(missing) == len(intervals) - most
         if everybody:
-            assert knowledge.newest_since() <= best
+            assert overlap(knowledge).since <= best
 
 
 @given(chains(), LEDGER)
@@ -154,11 +165,11 @@ def test_read_whole_and_drained_everybody_is_known(chain: KeptChain, start: int)
             if ledger > start:
                 knowledge.touch(wallet, Ledger(ledger))
     knowledge.drain(Ledger(chain.newest))
-    again = knowledge.not_known_at(Ledger(chain.newest))
+    again = knowledge.not_known_at(Ledger(chain.newest), 0, len(knowledge))
     assert again == [wallet for wallet in range(WALLETS) if any(ledger > start for ledger in chain.touches[wallet])]
     for wallet in again:
         knowledge.see(wallet, chain.read(wallet, chain.newest))
-    assert knowledge.common_ledger() == chain.newest
+    assert overlap(knowledge).common == chain.newest
 
 
 def test_nothing_is_carried_across_a_record_that_could_not_be_read() -> None:
@@ -171,7 +182,7 @@ def test_nothing_is_carried_across_a_record_that_could_not_be_read() -> None:
     knowledge.drain(Ledger(FIRST + 9))
     knowledge.blind(Ledger(FIRST + 3))
     assert [knowledge.interval(wallet).until for wallet in (0, 1)] == [FIRST + 1, FIRST + 9]  # type: ignore[union-attr]
-    assert knowledge.not_known_at(Ledger(FIRST + 9)) == [0]
+    assert knowledge.not_known_at(Ledger(FIRST + 9), 0, len(knowledge)) == [0]
 
 
 def test_a_replica_that_is_behind_changes_nothing() -> None:
