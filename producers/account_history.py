@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from producers import payments
-from producers.history import last_in_order
+from producers.pages import PAYMENTS, check_any_new, whole_ledger
 from producers.source import Page, Source, Unavailable
 from schema.balance_event import Movement
-from schema.stellar import AccountId, Asset, Cursor, Ledger, Malformed, cursor_after_ledger
+from schema.stellar import AccountId, Asset, Ledger, Malformed, cursor_after_ledger
 
 PAGES_MAX: Final = 500  # of 200 records: an account whose other payments are so many is told as unknown
 
@@ -36,7 +36,7 @@ async def movements(  # noqa: PLR0913 - a range of one account's history
         page = await source.account_payments(account_id, cursor)
         if page is None:
             return None
-        last_in_order(page)
+        PAYMENTS.last_in_order(page)
         before = newest
         for record in page.records:
             try:
@@ -55,8 +55,7 @@ async def movements(  # noqa: PLR0913 - a range of one account's history
         if not page.full or page.cursor is None:
             _check_complete(page, account_id, up_to)
             return tuple(found)
-        if newest == before:
-            raise Unavailable(f"payments of {account_id}: a full page with nothing new: the cursor has no effect")
+        check_any_new(f"payments of {account_id}", page, is_any=newest != before)
         cursor = page.cursor
     return None
 
@@ -70,24 +69,15 @@ async def operations_in(source: Source, asset: Asset, ledger: Ledger) -> Mapping
     """The operations that moved each account in one ledger, by the payments of that ledger: a source that does not have
     it says so (Unavailable), where an account's page would merely lack its newest records. None: it cannot be said.
     """
-    cursor: Cursor | None = None
     found: dict[AccountId, set[str]] = {}
-    for _ in range(PAGES_MAX):
-        page = await source.ledger_payments(ledger, cursor)
-        if page is None:
-            raise Unavailable(f"ledger {ledger} is not in the source's history yet")
+    for page in await whole_ledger(source.ledger_payments, ledger):
         try:
             moved = [each for record in page.records for each in payments.movements(record, asset)]
         except Malformed:
             return None
         for account_id, movement in moved:
             found.setdefault(account_id, set()).add(movement.operation_id)
-        if not page.full or page.cursor is None:
-            return found
-        if page.cursor == cursor:
-            raise Unavailable(f"ledger {ledger}: the same full page again: the cursor has no effect")
-        cursor = page.cursor
-    return None
+    return found
 
 
 class Filling:

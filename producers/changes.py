@@ -18,18 +18,20 @@ import structlog
 
 from producers import effects, payments
 from producers.budget import Budget
-from producers.history import DeadLetter, Position, SavedCursor, Trail, as_bytes, dead_letter
+from producers.clock import now_s
+from producers.dead_letters import DeadLetter
+from producers.history import Position, SavedCursor, Trail
 from producers.metrics import Metrics
+from producers.pages import CHANGES, check_any_new, proved
 from producers.parts import Pace, Parts
 from producers.source import Fatal, History, Page, Source, Unavailable
 from producers.start import begin_changes
-from producers.waking import AGAIN_S, WAIT_S_MIN, now_s, pause
+from producers.waking import AGAIN_S, WAIT_S_MIN, pause
 from producers.wallets import CHANGED_AT_ONCE, Wallets
-from schema.stellar import Asset, Ledger, Malformed, Network
+from schema.stellar import Asset, Malformed, Network
 
 log = structlog.get_logger(__name__)
 
-CHANGES_ORIGIN: Final = "horizon:effects"  # where a dead letter comes from, in the column for topics
 SHARE: Final = 4  # of the requests an hour the pages may take one in so many, and the reads of what they touched too
 BURST_REQUESTS: Final = 20
 IDLE_DRAINS: Final = 3  # after so many of the stream's idle drains changes are looked for by themselves
@@ -138,15 +140,16 @@ class Changes:
         return {"changes": f"{self._ledgers_behind()} ledgers behind for {since_s:.0f} s{trouble}: {REMEDY}"}
 
     def _take(self, page: Page) -> None:
-        last = _last_in_order(page)
+        last = CHANGES.last_in_order(page)
+        if page.records and not last:  # where a proxy leads elsewhere
+            raise Unavailable("/effects: a page without one effect that says its place")
         before, seen_at = self._newest, self._clock()
         self._wallets.drain += 1
         touched = sum(self._take_record(record, seen_at) for record in page.records)
         self._metrics.changes.inc(len(page.records))
         self._metrics.changes_touched.inc(touched)
-        if page.full and self._newest == before:
-            raise Unavailable("/effects: a full page with nothing new: the cursor has no effect")
-        complete = max(self.position.ledger, Ledger(last - 1) if page.full else last)
+        check_any_new(CHANGES.name, page, is_any=self._newest != before)
+        complete = max(self.position.ledger, proved(page, last))
         self._move_to(Position(cursor=page.cursor or self.position.cursor, ledger=complete))
         if page.full:
             self._is_behind()
@@ -170,22 +173,10 @@ class Changes:
             return self._refuse(record, malformed, seen_at)
 
     def _refuse(self, record: object, malformed: Malformed, seen_at: datetime) -> int:
-        try:
-            (operation_id, _), ledger = effects.place_of(record)
-        except Malformed:
-            operation_id, ledger = 0, self._wallets.newest
-        token = record.get("paging_token") if isinstance(record, dict) else None
-        letter = dead_letter(
-            CHANGES_ORIGIN,
-            network=self._network,
-            key=str(token),
-            offset=operation_id,
-            value=as_bytes(record),
-            fault=malformed,
-        )
+        letter, known = CHANGES.refuse(record, malformed, self._network)
         self.refused.append(letter)
         self._metrics.refused.inc()
-        log.warning("change refused", cursor=letter.key.decode(), reason=letter.reason, detail=letter.detail)
+        ledger = known or self._wallets.newest
         return self._wallets.change(payments.accounts_named(record), ledger, closed_at=seen_at, seen_at=seen_at)
 
     def _move_to(self, position: Position) -> None:
@@ -246,22 +237,3 @@ def _share(requests_per_hour: int) -> Budget:
     if requests_per_hour == 0:
         return Budget(0)
     return Budget(max(1, requests_per_hour // SHARE), burst_requests=BURST_REQUESTS)
-
-
-def _last_in_order(page: Page) -> Ledger:
-    """The ledger of a page's last record. Unavailable when it is out of order: records seen are skipped by their place,
-    and one that came behind a later one would be passed over. So would all be on a page of other things than effects,
-    where a proxy leads there.
-    """
-    newest, last = (0, 0), Ledger(0)
-    for record in page.records:
-        try:
-            place, ledger = effects.place_of(record)
-        except Malformed:
-            continue  # refused when it is taken
-        if place < newest:
-            raise Unavailable(f"a page out of order: effect {place[0]}-{place[1]} comes behind {newest[0]}-{newest[1]}")
-        newest, last = place, ledger
-    if page.records and not last:
-        raise Unavailable("/effects: a page without one effect that says its place")
-    return last

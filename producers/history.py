@@ -8,27 +8,22 @@ the ledgers are read one by one: a replica that lacks one says so.
 
 import asyncio
 import contextlib
-import json
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
-from uuid import UUID, uuid5
-
-import structlog
 
 from producers import payments
+from producers.clock import now_s
+from producers.dead_letters import DeadLetter
+from producers.effects import Place
 from producers.metrics import Metrics
-from producers.source import History, Page, Source, Unavailable
+from producers.pages import PAYMENTS, check_any_new, proved, whole_ledger
+from producers.source import History, Page, Source
 from producers.wallets import Wallets
-from schema.identity import NAMESPACE
-from schema.stellar import AccountId, Asset, Cursor, Ledger, Malformed, Network, cursor_after_ledger
+from schema.stellar import Asset, Cursor, Ledger, Malformed, Network, cursor_after_ledger
 
-log = structlog.get_logger(__name__)
-
-PAYMENTS_ORIGIN: Final = "horizon:payments"  # where a dead letter comes from, in the column for topics
-ACCOUNTS_ORIGIN: Final = "horizon:accounts"
 REPLICA_LAG_LEDGERS: Final = 120  # some ten minutes: less is a replica that is behind, more may be a reset network
 LAGGING_ASKED_MAX: Final = 8
 LAGGING_WAIT_S: Final = 0.5
@@ -49,41 +44,6 @@ class SavedCursor:
 
     network: str
     position: Position
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeadLetter:
-    """What could not be read, with its coordinates. The id follows from them: a replay says the same."""
-
-    id: UUID
-    origin: str
-    offset: int
-    key: bytes
-    value: bytes
-    reason: str
-    detail: str
-
-
-def dead_letter(  # noqa: PLR0913 - its coordinates
-    origin: str, *, network: Network, key: str, offset: int, value: bytes, fault: Malformed
-) -> DeadLetter:
-    """Build one; its id is a UUIDv5 of the network, the origin and the key."""
-    return DeadLetter(
-        id=uuid5(NAMESPACE, f"{network}|{origin}|{key}|{offset}"),
-        origin=origin,
-        offset=offset,
-        key=key.encode(errors="replace"),
-        value=value,
-        reason=f"malformed {fault.field or 'record'}",
-        detail=str(fault),
-    )
-
-
-def state_letter(account_id: AccountId, *, network: Network, fault: Malformed) -> DeadLetter:
-    """The dead letter of an account whose state makes no sense."""
-    return dead_letter(
-        ACCOUNTS_ORIGIN, network=network, key=account_id, offset=0, value=str(fault).encode(), fault=fault
-    )
 
 
 class Trail:
@@ -129,20 +89,20 @@ class Reading:
         self._asset = asset
         self._metrics = metrics
         self._clock = clock
-        self._newest_operation = 0
+        self._newest: Place = (0, 0)
         self._trail = Trail(position)
         wallets.begin(position.ledger)
 
     async def drain(self, *, seconds: float) -> bool:
         """Read on until a page is not full: True; or False when the time is over before."""
-        ends_at = _now_s() + seconds
+        ends_at = now_s() + seconds
         with self._counted():
             while True:
                 page = await self._next_page()
                 self._take(page)
                 if not page.full:
                     return True
-                if _now_s() > ends_at:
+                if now_s() > ends_at:
                     return False
 
     async def _next_page(self) -> Page:
@@ -159,25 +119,16 @@ class Reading:
 
     async def drain_up_to(self, ledger: Ledger, *, seconds: float) -> None:
         """Read on until everything up to this ledger is read, or the time is over."""
-        ends_at = _now_s() + seconds
+        ends_at = now_s() + seconds
         if self.position.ledger >= ledger or not await self.drain(seconds=seconds):
             return
         with self._counted():
-            while self.position.ledger < ledger and _now_s() < ends_at:
+            while self.position.ledger < ledger and now_s() < ends_at:
                 await self._read_ledger(Ledger(self.position.ledger + 1))
 
     async def _read_ledger(self, ledger: Ledger) -> None:
-        cursor = None
-        while True:
-            page = await self._source.ledger_payments(ledger, cursor)
-            if page is None:
-                raise Unavailable(f"ledger {ledger} is not in the source's history yet")
+        for page in await whole_ledger(self._source.ledger_payments, ledger):
             self._take_records(page)
-            if not page.full:
-                break
-            if page.cursor == cursor:
-                raise Unavailable(f"ledger {ledger}: the same full page again: the cursor has no effect")
-            cursor = page.cursor
         self._wallets.saw(ledger)
         self.position = Position(cursor=cursor_after_ledger(ledger), ledger=ledger)
 
@@ -198,17 +149,15 @@ class Reading:
         return self._trail.before(self._wallets.drain + 1 if open_drain is None else open_drain)
 
     def _take(self, page: Page) -> None:
-        before = self._newest_operation
+        before = self._newest
         last = self._take_records(page)
-        if page.full and self._newest_operation == before:
-            raise Unavailable("/payments: a full page with nothing new: the cursor has no effect")
-        proved = (Ledger(last - 1) if page.full else last) if page.complete is None else page.complete
-        complete = max(self.position.ledger, proved)
+        check_any_new(PAYMENTS.name, page, is_any=self._newest != before)
+        complete = max(self.position.ledger, proved(page, last))
         self.position = Position(cursor=page.cursor or self.position.cursor, ledger=complete)
 
     def _take_records(self, page: Page) -> Ledger:
         """The ledger of the last one that says it; 0 when there is none."""
-        last = last_in_order(page)
+        last = PAYMENTS.last_in_order(page)
         seen_at = self._clock()
         for record in page.records:
             self._take_record(record, seen_at)
@@ -217,10 +166,10 @@ class Reading:
 
     def _take_record(self, record: object, seen_at: datetime) -> None:
         try:
-            operation_id, ledger = payments.operation_of(record)
-            if int(operation_id) <= self._newest_operation:
+            place, ledger = PAYMENTS.place_of(record)
+            if place <= self._newest:
                 return  # the same page again, or a record twice
-            self._newest_operation = int(operation_id)
+            self._newest = place
             self._wallets.saw(ledger)
             moved = payments.movements(record, self._asset)
             if moved:
@@ -233,23 +182,10 @@ class Reading:
             self._refuse(record, malformed)
 
     def _refuse(self, record: object, malformed: Malformed) -> None:
-        try:
-            operation_id, ledger = payments.operation_of(record)
-        except Malformed:
-            operation_id, ledger = "0", self._wallets.newest
-        token = record.get("paging_token") if isinstance(record, dict) else None
-        letter = dead_letter(
-            PAYMENTS_ORIGIN,
-            network=self._network,
-            key=str(token),
-            offset=int(operation_id),
-            value=as_bytes(record),
-            fault=malformed,
-        )
+        letter, ledger = PAYMENTS.refuse(record, malformed, self._network)
         self.refused.append(letter)
         self._metrics.refused.inc()
-        self._wallets.doubt(payments.accounts_named(record), ledger)
-        log.warning("record refused", cursor=letter.key.decode(), reason=letter.reason, detail=letter.detail)
+        self._wallets.doubt(payments.accounts_named(record), ledger or self._wallets.newest)
 
 
 async def ledgers(source: Source, position: Position | None) -> History:
@@ -263,31 +199,3 @@ async def ledgers(source: Source, position: Position | None) -> History:
         await asyncio.sleep(LAGGING_WAIT_S)
         history = await source.history()
     return history
-
-
-def last_in_order(page: Page) -> Ledger:
-    """The ledger of a page's last record. Unavailable when the page is out of order: who skips what he has seen, by its
-    id, would pass over a record that comes behind a later one.
-    """
-    newest, last = 0, Ledger(0)
-    for record in page.records:
-        try:
-            operation_id, ledger = payments.operation_of(record)
-        except Malformed:
-            continue  # refused when it is taken
-        if int(operation_id) < newest:
-            raise Unavailable(f"a page out of order: operation {operation_id} comes behind {newest}")
-        newest, last = int(operation_id), ledger
-    return last
-
-
-def as_bytes(record: object) -> bytes:
-    """A record as JSON. Python's own writer takes what orjson would not, NaN for one; neither takes any depth."""
-    try:
-        return json.dumps(record, separators=(",", ":")).encode()
-    except RecursionError:
-        return b"nested too deep to be written"
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()

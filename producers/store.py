@@ -16,7 +16,8 @@ import asyncpg
 import structlog
 
 from producers.answers import Answer
-from producers.history import DeadLetter, Position, SavedCursor
+from producers.dead_letters import DeadLetter
+from producers.history import Position, SavedCursor
 from producers.wallet import Stored
 from schema.balance_event import SnapshotType
 from schema.service import database

@@ -19,16 +19,18 @@ import structlog
 
 from producers.census import Census
 from producers.changes import Changes, changes_of
+from producers.clock import now_s
 from producers.cursors import Cursors
+from producers.dead_letters import state_letter
 from producers.facts import Facts, Told, Verdict
-from producers.history import Reading, ledgers, state_letter
+from producers.history import Reading, ledgers
 from producers.marks import mark_published
 from producers.parts import Pace, Parts
 from producers.reader import Reader, Sighting
 from producers.source import Fatal, Unavailable
 from producers.start import Begin, Wish, begin, check_network, check_position
 from producers.store import Away
-from producers.waking import AGAIN_S, AGAIN_S_MAX, Waking, now_s, pause
+from producers.waking import AGAIN_S, AGAIN_S_MAX, Waking, pause
 from producers.wallet import Touch
 from producers.wallet_feed import WalletFeed
 from producers.wallets import CHANGED_AT_ONCE, UNREAD_AT_ONCE, Wallets

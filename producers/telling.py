@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from producers import answers
+from producers.dead_letters import state_letter
 from producers.facts import Facts, Told, Verdict
-from producers.history import ACCOUNTS_ORIGIN, dead_letter
 from producers.marks import mark_published
 from producers.parts import Parts
 from producers.reader import READS_AT_ONCE, Reader, Sighting
@@ -104,14 +104,7 @@ class Teller:
 
     async def _keep_faults(self, sightings: Sequence[Sighting]) -> None:
         letters = [
-            dead_letter(
-                ACCOUNTS_ORIGIN,
-                network=self._parts.network,
-                key=each.account_id,
-                offset=0,
-                value=str(each.fault).encode(),
-                fault=each.fault,
-            )
+            state_letter(each.account_id, network=self._parts.network, fault=each.fault)
             for each in sightings
             if each.fault is not None
         ]

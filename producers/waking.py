@@ -5,6 +5,7 @@ import contextlib
 import random
 from typing import Final
 
+from producers.clock import now_s
 from producers.history import Reading
 from producers.source import Source, Unavailable
 from producers.store import Away
@@ -68,8 +69,3 @@ async def pause(again_s: float, error: Unavailable | Away | None = None) -> floa
     longest_s = AWAY_S_MAX if isinstance(error, Away) else AGAIN_S_MAX
     await asyncio.sleep(min(again_s, longest_s) * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
     return min(2 * again_s, longest_s)
-
-
-def now_s() -> float:
-    """The loop's clock."""
-    return asyncio.get_running_loop().time()

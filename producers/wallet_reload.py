@@ -2,13 +2,13 @@
 than its own cost allows. With a million wallets it takes seconds; what changes is told by notifications long before.
 """
 
-import asyncio
 import gc
 from typing import Final
 from uuid import UUID
 
 import structlog
 
+from producers.clock import now_s
 from producers.store import Store
 from producers.wallets import Wallets
 from schema.stellar import Network
@@ -44,7 +44,7 @@ class WalletReload:
 
     def next_look_s(self) -> float:
         """Seconds until there is something to read."""
-        return 0.0 if self._next_id is not None else max(0.0, self._due_s() - _now_s())
+        return 0.0 if self._next_id is not None else max(0.0, self._due_s() - now_s())
 
     async def look(self) -> None:
         """Read on for `look_s`, a portion at least; the first time to the end. Away: the rest stays due."""
@@ -52,20 +52,20 @@ class WalletReload:
             await self._load()
             return
         if self._next_id is None:
-            if _now_s() < self._due_s():
+            if now_s() < self._due_s():
                 return
             self._begin()
             self._next_id = _FIRST_ID
-        began_s = _now_s()
+        began_s = now_s()
         while self._next_id is not None:
             rows, self._next_id = await self._store.wallets_from(self._next_id, self._network)
             self._wallets.see(rows, now_s=self._began_s)
             if len(self._wallets) - self._frozen >= FREEZE_EVERY:
                 gc.freeze()
                 self._frozen = len(self._wallets)
-            if _now_s() - began_s >= self._look_s:
+            if now_s() - began_s >= self._look_s:
                 break
-        self._worked_s += _now_s() - began_s
+        self._worked_s += now_s() - began_s
         if self._next_id is None:
             self._end()
 
@@ -74,18 +74,18 @@ class WalletReload:
         self._begin()
         async for rows in self._store.wallets(self._network):
             self._wallets.see(rows, now_s=self._began_s)
-        self._worked_s = _now_s() - self._began_s
+        self._worked_s = now_s() - self._began_s
         self._end()
 
     def _begin(self) -> None:
         self._is_asked = False
-        self._began_s, self._worked_s = _now_s(), 0.0
+        self._began_s, self._worked_s = now_s(), 0.0
         self._wallets.begin_reload()
 
     def _end(self) -> None:
         is_first = not self._wallets.are_loaded
         gone = self._wallets.end_reload()
-        self._ended_s = _now_s()
+        self._ended_s = now_s()
         if is_first or gone:
             log.info(
                 "wallets loaded",
@@ -98,7 +98,3 @@ class WalletReload:
         if self._is_asked:
             return self._ended_s + ASKED_REST_SHARE * self._worked_s
         return self._began_s + max(self._refresh_s, REST_SHARE * self._worked_s)
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()

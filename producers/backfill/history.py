@@ -8,16 +8,12 @@ from a replica that is behind. The one history that is further behind decides fo
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-import structlog
-
 from producers import effects, payments
-from producers.changes import CHANGES_ORIGIN
+from producers.dead_letters import DeadLetter
 from producers.effects import Place
-from producers.history import PAYMENTS_ORIGIN, DeadLetter, as_bytes, dead_letter
-from producers.source import Page, Source, Unavailable
+from producers.pages import CHANGES, PAYMENTS, Records, check_any_new, proved, whole_ledger
+from producers.source import Page, Source
 from schema.stellar import AccountId, Asset, Cursor, Ledger, Malformed, Network, cursor_after_ledger
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +31,8 @@ class Step:
 class Pages:
     """One of the two histories, and how far it was read. Every record up to `complete` was given out."""
 
-    name: str
-    origin: str
+    records: Records
     ask: Callable[[Cursor], Awaitable[Page]]
-    place: Callable[[object], tuple[Place, Ledger]]
     touched: Callable[[object], Collection[AccountId]]
     network: Network
     cursor: Cursor
@@ -51,28 +45,17 @@ class Pages:
         page = await self.ask(self.cursor)
         before = self._newest
         last, step = self._take(page)
-        if page.full and self._newest == before:
-            raise Unavailable(f"{self.name}: a full page with nothing new: the cursor has no effect")
+        check_any_new(self.records.name, page, is_any=self._newest != before)
         self.cursor = page.cursor or self.cursor
-        proved = (Ledger(last - 1) if page.full else last) if page.complete is None else page.complete
-        self.complete = max(self.complete, proved)
+        self.complete = max(self.complete, proved(page, last))
         return step
 
     async def step_ledger(self) -> Step:
         """Read the next ledger whole, where there is a way to: a source that does not have it says so, Unavailable."""
         if self.ask_ledger is None:
             return Step()
-        ledger, cursor, steps = Ledger(self.complete + 1), None, []
-        while True:
-            page = await self.ask_ledger(ledger, cursor)
-            if page is None:
-                raise Unavailable(f"ledger {ledger} is not in the source's history yet")
-            steps.append(self._take(page)[1])
-            if not page.full:
-                break
-            if page.cursor == cursor:
-                raise Unavailable(f"ledger {ledger}: the same full page again: the cursor has no effect")
-            cursor = page.cursor
+        ledger = Ledger(self.complete + 1)
+        steps = [self._take(page)[1] for page in await whole_ledger(self.ask_ledger, ledger)]
         self.complete, self.cursor = ledger, cursor_after_ledger(ledger)
         return Step(
             touched=[each for step in steps for each in step.touched],
@@ -83,52 +66,23 @@ class Pages:
 
     def _take(self, page: Page) -> tuple[Ledger, Step]:
         """The last record's ledger, 0 when none says it, and what the records say."""
-        last = self._in_order(page)
+        last = self.records.last_in_order(page)
         touched: list[tuple[AccountId, Ledger]] = []
         refused: list[DeadLetter] = []
         blind: Ledger | None = None
         for record in page.records:
-            ledger = None
             try:
-                place, ledger = self.place(record)
+                place, ledger = self.records.place_of(record)
                 if place <= self._newest:
                     continue  # the same page again, or a record twice
                 self._newest = place
                 touched += [(account_id, ledger) for account_id in self.touched(record)]
             except Malformed as malformed:
-                blind = Ledger(max(self.complete + 1, last)) if ledger is None else ledger
+                letter, known = self.records.refuse(record, malformed, self.network)
+                refused.append(letter)
+                blind = known or Ledger(max(self.complete + 1, last))
                 touched += [(account_id, blind) for account_id in payments.accounts_named(record)]
-                refused.append(self._refuse(record, malformed))
         return last, Step(touched=touched, refused=refused, blind=blind, more=page.full, records=len(page.records))
-
-    def _in_order(self, page: Page) -> Ledger:
-        """The last record's ledger, 0 when none says it. Who skips what he has seen would pass over a late record."""
-        newest, last = (0, 0), Ledger(0)
-        for record in page.records:
-            try:
-                place, ledger = self.place(record)
-            except Malformed:
-                continue  # refused when it is taken
-            if place < newest:
-                raise Unavailable(f"{self.name}: a page out of order: {place} comes behind {newest}")
-            newest, last = place, ledger
-        return last
-
-    def _refuse(self, record: object, malformed: Malformed) -> DeadLetter:
-        try:
-            (operation, _), _ = self.place(record)
-        except Malformed:
-            operation = 0
-        token = record.get("paging_token") if isinstance(record, dict) else None
-        log.warning("record refused", history=self.name, cursor=str(token), detail=str(malformed))
-        return dead_letter(
-            self.origin,
-            network=self.network,
-            key=str(token),
-            offset=operation,
-            value=as_bytes(record),
-            fault=malformed,
-        )
 
 
 class Histories:
@@ -138,10 +92,8 @@ class Histories:
         cursor = cursor_after_ledger(after)
         self._both = [
             Pages(
-                name="payments",
-                origin=PAYMENTS_ORIGIN,
+                records=PAYMENTS,
                 ask=source.payments,
-                place=_place_of_payment,
                 touched=lambda record: _moved(record, asset),
                 network=network,
                 cursor=cursor,
@@ -152,10 +104,8 @@ class Histories:
         if not source.payments_show_every_change:
             self._both.append(
                 Pages(
-                    name="changes",
-                    origin=CHANGES_ORIGIN,
+                    records=CHANGES,
                     ask=source.changes,
-                    place=effects.place_of,
                     touched=lambda record: effects.touched(record, asset),
                     network=network,
                     cursor=cursor,
@@ -186,8 +136,3 @@ class Histories:
 def _moved(record: object, asset: Asset) -> set[AccountId]:
     moved = {account_id for account_id, _ in payments.movements(record, asset)}
     return moved.union(payments.authorized(record))
-
-
-def _place_of_payment(record: object) -> tuple[Place, Ledger]:
-    operation_id, ledger = payments.operation_of(record)
-    return (int(operation_id), 0), ledger

@@ -18,6 +18,7 @@ import structlog
 from producers.backfill.history import Histories, Step
 from producers.backfill.progress import Steps
 from producers.backfill.telling import TOLD_AT_ONCE, Telling
+from producers.clock import now_s
 from producers.parts import Parts
 from producers.reconcile.accounts import Accounts
 from producers.reconcile.patience import Patience
@@ -168,26 +169,26 @@ class Backfill:
         )
         self._steps.begin("reading ledgers", self.until - since + 1)
         patience = Patience(self._order.patience_s)
-        checked, checked_s = reading.complete, _now_s()
-        quiet_ends_at = _now_s() + self._order.quiet_s
-        while reading.complete < self.until and _now_s() < quiet_ends_at:
+        checked, checked_s = reading.complete, now_s()
+        quiet_ends_at = now_s() + self._order.quiet_s
+        while reading.complete < self.until and now_s() < quiet_ends_at:
             before = reading.complete
             try:
                 step = await reading.step()
             except Unavailable as unavailable:
                 await patience.wait(unavailable)
-                quiet_ends_at = _now_s() + self._order.quiet_s
+                quiet_ends_at = now_s() + self._order.quiet_s
                 continue
             patience.restore()
             await self._take(step)
             self._steps.at(min(reading.complete, self.until) - since + 1, marked=self.marks.marked)
             if step.records or reading.complete > before:
-                quiet_ends_at = _now_s() + self._order.quiet_s
+                quiet_ends_at = now_s() + self._order.quiet_s
             else:
                 await asyncio.sleep(QUIET_AGAIN_S)
-            if _now_s() - checked_s >= CHECK_S:
+            if now_s() - checked_s >= CHECK_S:
                 await self._check_still_there(checked)
-                checked, checked_s = reading.complete, _now_s()
+                checked, checked_s = reading.complete, now_s()
         await self._check_still_there(checked)
         self._is_read = True
 
@@ -260,7 +261,3 @@ class Backfill:
                 return await ask()
             except (Unavailable, Away) as error:
                 await patience.wait(error)
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()

@@ -5,6 +5,7 @@ from typing import Final
 
 import structlog
 
+from producers.clock import now_s
 from producers.poll.compare import Found, Suspect, Version, judge
 from producers.poll.metrics import PollMetrics
 from producers.poll.store import PollStore
@@ -40,7 +41,7 @@ class Gaps:
         if len(self._open) >= SUSPECTS_MAX:
             self._count(Found.UNDECIDED)
             return
-        self._open[version] = found, _now_s()
+        self._open[version] = found, now_s()
         self._is_any.set()
 
     async def watch(self) -> None:
@@ -56,9 +57,9 @@ class Gaps:
                 await self._look()
             except Away as away:
                 log.warning("what the poll found waits for the database", reason=str(away)[:300])
-            now_s = _now_s()
+            at_s = now_s()
             for version, (suspect, since_s) in list(self._open.items()):
-                if now_s - since_s >= seconds:
+                if at_s - since_s >= seconds:
                     self._end(version, suspect, Found.UNDECIDED)
             if self._open:
                 await asyncio.sleep(LOOK_S)  # the consumer says nothing when it has come to a fact
@@ -91,7 +92,3 @@ class Gaps:
     def _count(self, found: Found) -> None:
         self.counts[found] = self.counts.get(found, 0) + 1
         self._metrics.found.labels(found.value).inc()
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()

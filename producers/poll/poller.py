@@ -15,6 +15,7 @@ from typing import Any, Final
 import structlog
 
 from producers.backfill.progress import Steps
+from producers.clock import now_s
 from producers.parts import Parts
 from producers.poll.compare import TellingMemory
 from producers.poll.desk import Desk
@@ -27,7 +28,7 @@ from producers.reconcile.patience import Patience
 from producers.source import Fatal, Unavailable
 from producers.start import check_network
 from producers.store import Away
-from producers.waking import AGAIN_S, now_s, pause
+from producers.waking import AGAIN_S, pause
 
 log = structlog.get_logger(__name__)
 
