@@ -221,14 +221,16 @@ async def test_a_change_that_no_payment_shows_is_noticed_between_two_reads(scene
         scene.close()
 
     last = max(range(WALLETS), key=scene.account)
-    slow = Fault(path_prefix=f"/accounts/{scene.account(last)}", delay_s=1.0)
-    scene.horizon.faults.add(slow)
+    away = Fault(path_prefix=f"/accounts/{scene.account(last)}", status=503, headers={"Retry-After": "0"}, times=10**6)
+    others = Fault(path_prefix="/accounts/", times=10**6)  # it only counts
+    scene.horizon.faults.add(away)
+    scene.horizon.faults.add(others)
     comparing = asyncio.create_task(compare(scene, pace=replace(PACE, wait_s=0.0)))
-    await until_true(lambda: slow.asked, what="the others are read")
-    await asyncio.sleep(0.3)
+    await until_true(lambda: away.asked and others.asked == WALLETS - 1, what="the others are read")
     await cross()
     scene.pay(last, 1)
     scene.close()
+    scene.horizon.faults.clear()
     report = await comparing
     assert kinds(report) == {scene.account(crossed): Kind.BEHIND, scene.account(last): Kind.BEHIND}
     chain = next(each for each in report.found() if each["account_id"] == scene.account(crossed))

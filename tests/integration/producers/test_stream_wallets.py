@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from producers import answers
 from producers.answers import Answer
 from producers.parts import Pace
@@ -13,6 +15,7 @@ from tests.integration.producers.scene import UNIT, Scene, until_true
 from tests.people import account_id
 
 
+@pytest.mark.alone
 async def test_a_wallet_inserted_live_has_its_baseline_within_two_seconds(scene: Scene) -> None:
     """A wallet that is added while the stream runs is told at once; its first payment afterwards is an increase."""
     await scene.add_wallet(0)
@@ -40,6 +43,7 @@ async def test_a_wallet_of_the_other_network_is_not_followed(scene: Scene) -> No
     await scene.add_wallet(1)
     async with scene.stream():
         await scene.until_told(1, units=100)
+        await until_true(scene.saved_ledger, what="all that were to be told are told")
         assert await scene.facts_of(0) == []
         await scene.connection.execute("update public.stellar_wallets set network = 'testnet' where id = $1", wallet_id)
         await scene.until_told(0, units=100)

@@ -103,8 +103,8 @@ async def test_a_hanging_read_goes_on_and_comes_later() -> None:
     reader, wake = reader_of(states)
     wallets = due(20)
     states.hanging = {wallets[0][0]}
-    assert len(await reader.read(wallets, seconds=0.3)) == 19
-    async with asyncio.timeout(5):
+    assert len(await reader.read(wallets, seconds=1)) == 19
+    async with asyncio.timeout(20):
         assert len(await reader.read(wallets, seconds=30)) == 19
         states.freed.set()
         await wake.wait()
@@ -118,7 +118,7 @@ async def test_when_all_slots_hang_the_round_still_ends() -> None:
     reader, _ = reader_of(states)
     wallets = due(10)
     states.hanging = {account for account, _ in wallets[:AT_ONCE]}
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert await reader.read(wallets, seconds=0.2) == []
     reader.close()
 
