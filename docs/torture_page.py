@@ -52,7 +52,7 @@ when, and a log for each process.
 - A program whose clock is off is started with `sandbox/torture/clock.py`, which shifts what Python code calls the time
   of day before the program imports anything. PostgreSQL's clock is shifted as far as our queries see it: functions of
   the same names stand before the real ones in the search path.
-- Our programs are forked from an interpreter that has imported them already (`sandbox/torture/nursery.py`), so that a
+- Our programs are forked from an interpreter that has imported them already (`sandbox/torture/zygote.py`), so that a
   start costs 30 ms and not a second. They run as `__main__` with their own environment, as Python runs a module.
 - Where a fault needs a person, the torture does what [operations.md](operations.md) says: after `topic-recreated` and
   after `clock-database`. All others heal by themselves.

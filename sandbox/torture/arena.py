@@ -18,9 +18,10 @@ from sandbox import stage
 from sandbox.apache_kafka import ApacheKafka
 from sandbox.database import PostgresServer
 from sandbox.ledger_evidence import Epoch
+from sandbox.nursery import Nursery
 from sandbox.options import Options
 from sandbox.torture.disk import Disk
-from sandbox.torture.programs import Nursery, OnOwnEnd, Program
+from sandbox.torture.programs import ZYGOTE, OnOwnEnd, Program
 from sandbox.torture.proxy import Link, Mode, dial_tcp, dial_unix
 from schema import migrate, topics
 from schema.service.settings import KafkaSettings
@@ -233,7 +234,7 @@ def _listener(link: str) -> str:
 
 
 async def _programs(stack: AsyncExitStack, arena: Arena) -> None:
-    nursery = Nursery(arena.options.folder / "nursery.log")
+    nursery = Nursery(ZYGOTE, arena.options.folder / "nursery.log")
     stack.push_async_callback(nursery.stop)
     await nursery.start()
     for name in (*KILLED, *COMERS):

@@ -1,88 +1,20 @@
-"""Our programs under torture: started by the nursery, killed, frozen, started again whenever they are wanted."""
+"""Our programs under torture: borne by the zygote, killed, frozen, started again whenever they are wanted."""
 
 import asyncio
-import os
 import signal
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import orjson
+from sandbox.children import inherited
+from sandbox.nursery import Life, Nursery
 
-from sandbox.children import ROOT, ChildFailed, inherited
-from sandbox.parent import die_with_parent
-
+ZYGOTE: Final = "sandbox.torture.zygote"
 KEEP_S: Final = 0.05  # how often the keeper looks
 REST_AFTER_OWN_END_S: Final = 0.5  # as a service manager waits
-START_TIMEOUT_S: Final = 60.0
 END_TIMEOUT_S: Final = 30.0
 _LOG_BYTES_SHOWN: Final = 6_000
-
-
-class Nursery:
-    """The fork server (sandbox/torture/nursery.py) as this program sees it."""
-
-    def __init__(self, log: Path) -> None:
-        self._log = log
-        self._server: asyncio.subprocess.Process | None = None
-        self._reader: asyncio.Task[None] | None = None
-        self._asked = 0
-        self._answers: dict[int, asyncio.Future[int]] = {}
-        self._endings: dict[int, asyncio.Future[int]] = {}
-        self._early: dict[int, int] = {}
-
-    async def start(self) -> None:
-        """Bring it up; ChildFailed when it does not come."""
-        with self._log.open("ab") as log:
-            self._server = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "sandbox.torture.nursery"),
-                cwd=ROOT,
-                env=inherited(),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                start_new_session=True,
-                preexec_fn=die_with_parent(signal.SIGKILL),
-            )
-        assert self._server.stdout is not None
-        async with asyncio.timeout(START_TIMEOUT_S):
-            if not await self._server.stdout.readline():
-                raise ChildFailed(f"the nursery did not come up: {self._log.read_text()}")
-        self._reader = asyncio.create_task(self._listen(self._server.stdout))
-
-    async def stop(self) -> None:
-        """End it, and with it every child."""
-        if self._server is not None and self._server.returncode is None:
-            self._server.kill()
-            await self._server.wait()
-        if self._reader is not None:
-            await self._reader
-
-    async def bear(self, request: Mapping[str, Any]) -> tuple[int, asyncio.Future[int]]:
-        """Start a program: its process id, and its exit code once it has ended."""
-        assert self._server is not None
-        assert self._server.stdin is not None
-        self._asked += 1
-        answer = self._answers[self._asked] = asyncio.get_running_loop().create_future()
-        self._server.stdin.write(orjson.dumps({**request, "id": self._asked}) + b"\n")
-        await self._server.stdin.drain()
-        pid = await answer
-        ending = self._endings[pid] = asyncio.get_running_loop().create_future()
-        if pid in self._early:
-            self._endings.pop(pid).set_result(self._early.pop(pid))
-        return pid, ending
-
-    async def _listen(self, lines: asyncio.StreamReader) -> None:
-        while line := await lines.readline():
-            said = orjson.loads(line)
-            if "ended" not in said:
-                self._answers.pop(said["id"]).set_result(said["pid"])
-            elif said["ended"] in self._endings:
-                self._endings.pop(said["ended"]).set_result(said["code"])
-            else:
-                self._early[said["ended"]] = said["code"]
 
 
 class Program:
@@ -109,22 +41,26 @@ class Program:
         self.is_frozen = False
         self._nursery = nursery
         self._module = module
-        self.pid = 0
-        self._ending: asyncio.Future[int] | None = None
+        self._life: Life | None = None
         self._is_ended_by_us = False
         self._changing = asyncio.Lock()
 
     @property
     def is_running(self) -> bool:
-        return self._ending is not None and not self._ending.done()
+        return self._life is not None and not self._life.ended.done()
+
+    @property
+    def pid(self) -> int:
+        """Of its latest life; 0 before the first."""
+        return self._life.pid if self._life is not None else 0
 
     async def keep(self, on_own_end: "OnOwnEnd") -> None:
         """Start it as often as needed, for ever; `on_own_end` hears when it ended by itself, with its exit code."""
         while True:
             async with self._changing:
-                ending, self._ending = (self._ending, None) if not self.is_running else (None, self._ending)
-                if ending is not None and not self._is_ended_by_us:
-                    on_own_end(self, ending.result())
+                life, self._life = (self._life, None) if not self.is_running else (None, self._life)
+                if life is not None and not self._is_ended_by_us:
+                    on_own_end(self, life.ended.result())
                     self.down_until_s = time.monotonic() + REST_AFTER_OWN_END_S
                 if self.wanted and not self.is_running and time.monotonic() >= self.down_until_s:
                     await self._start()
@@ -174,28 +110,28 @@ class Program:
     async def _start(self) -> None:
         self.starts += 1
         self._is_ended_by_us = self.is_frozen = False
-        self.pid, self._ending = await self._nursery.bear(
+        self._life = await self._nursery.bear(
+            Life(),
             {
                 "module": self._module,
                 "arguments": self.arguments,
                 "environment": {**inherited(), **self.environment},
                 "log": str(self.log),
                 "shift_s": self.shift_s,
-            }
+            },
         )
 
     async def _end(self, how: signal.Signals) -> None:
-        assert self._ending is not None
+        assert self._life is not None
         self._is_ended_by_us = True
-        self._signal(how)
-        done, _ = await asyncio.wait([self._ending], timeout=END_TIMEOUT_S)
+        self._life.signal(how)
+        done, _ = await asyncio.wait([self._life.ended], timeout=END_TIMEOUT_S)
         if not done:
-            self._signal(signal.SIGKILL)
-            await self._ending
+            await self._life.kill()
 
     def _signal(self, number: signal.Signals) -> None:
-        if self.is_running:
-            os.kill(self.pid, number)
+        if self._life is not None:
+            self._life.signal(number)
 
 
 class OnOwnEnd:

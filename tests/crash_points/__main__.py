@@ -78,7 +78,7 @@ async def run(
         progress,
     ):
         template = await make_template(server)
-        async with nursery.opened() as cradle:
+        async with nursery.opened(Path(folder or temporary) / "zygote.log") as cradle:
             campaign = Campaign(
                 targets,
                 rounds=rounds,

@@ -1,55 +1,36 @@
-"""The zygote from outside: start a life, see it end."""
+"""Lives that end at a point: borne by the zygote, counted while they pass it."""
 
-import asyncio
 import itertools
-import os
-import signal
-import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import orjson
+from sandbox import nursery
+from sandbox.children import inherited
 
-from tests.crash_points.points import ROOT
-
-READY_WITHIN_S: Final = 60.0
-INHERITED: Final = ("PATH", "HOME", "LANG", "TMPDIR")
+ZYGOTE: Final = "tests.crash_points.zygote"
 
 
-class Life:
-    """One process, from its start to its end."""
+class Life(nursery.Life):
+    """One process, from its birth to its end, which may be at the point it is armed with."""
 
     def __init__(self, passes: Path) -> None:
-        self.pid = 0
+        super().__init__()
         self._passes = passes
-        self.born: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     @property
     def passes(self) -> int:
         """How often the armed point was passed so far."""
         return self._passes.stat().st_size if self._passes.exists() else 0
 
-    def signal(self, number: signal.Signals) -> None:
-        if not self.ended.done():
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, number)
-
-    async def kill(self) -> None:
-        self.signal(signal.SIGKILL)
-        await asyncio.shield(self.ended)
-
 
 class Nursery:
     """Starts processes by forking the zygote."""
 
-    def __init__(self, zygote: asyncio.subprocess.Process) -> None:
+    def __init__(self, zygote: nursery.Nursery) -> None:
         self._zygote = zygote
         self._numbers = itertools.count(1)
-        self._waiting: dict[int, Life] = {}
-        self._living: dict[int, Life] = {}
 
     async def start(
         self,
@@ -61,63 +42,25 @@ class Nursery:
         armed: tuple[str, str, int] | None = None,
     ) -> Life:
         """Start a process; with `armed` (name, side, hit) it will die there."""
-        number = next(self._numbers)
-        passes = log.with_suffix(f".{number}.passes")
-        life = self._waiting[number] = Life(passes)
-        inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        passes = log.with_suffix(f".{next(self._numbers)}.passes")
         wish = {
-            "number": number,
             "arguments": list(arguments),
-            "environment": {**inherited, **environment},
+            "environment": {**inherited(), **environment},
             "constants": dict(constants),
             "log": str(log),
             "armed": None
             if armed is None
             else {"name": armed[0], "side": armed[1], "hit": armed[2], "passes": str(passes)},
         }
-        assert self._zygote.stdin is not None
-        self._zygote.stdin.write(orjson.dumps(wish) + b"\n")
-        await life.born
-        return life
-
-    async def listen(self) -> None:
-        """Hear of births and deaths, until the zygote ends."""
-        assert self._zygote.stdout is not None
-        async for line in self._zygote.stdout:
-            self._hear(orjson.loads(line))
-
-    def _hear(self, said: dict[str, Any]) -> None:
-        if "born" in said:
-            life = self._waiting.pop(said["born"])
-            life.pid = said["pid"]
-            self._living[life.pid] = life
-            life.born.set_result(life.pid)
-        elif "died" in said:
-            life = self._living.pop(said["died"])
-            life.ended.set_result(said["status"])
+        return await self._zygote.bear(Life(passes), wish)
 
 
 @asynccontextmanager
-async def opened() -> AsyncIterator[Nursery]:
-    """A zygote of our own; every process in it ends with the block."""
-    zygote = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.crash_points.zygote"),
-        cwd=ROOT,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert zygote.stdout is not None
-    assert zygote.stdin is not None
+async def opened(log: Path) -> AsyncIterator[Nursery]:
+    """A zygote of our own, its words in the log; every process of it ends with the block."""
+    zygote = nursery.Nursery(ZYGOTE, log)
     try:
-        line = await asyncio.wait_for(zygote.stdout.readline(), READY_WITHIN_S)
-        assert line, "the zygote ended; its words are on standard error"
-        nursery = Nursery(zygote)
-        listening = asyncio.create_task(nursery.listen())
-        try:
-            yield nursery
-        finally:
-            listening.cancel()
+        await zygote.start()
+        yield Nursery(zygote)
     finally:
-        zygote.stdin.close()
-        zygote.kill()
-        await zygote.wait()
+        await zygote.stop()

@@ -8,13 +8,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sandbox.torture.programs import Nursery, OnOwnEnd, Program
+from sandbox.nursery import Nursery
+from sandbox.torture.programs import ZYGOTE, OnOwnEnd, Program
 from tests.waiting import until
 
 
 @pytest.fixture
 async def nursery(tmp_path: Path) -> AsyncIterator[Nursery]:
-    started = Nursery(tmp_path / "nursery.log")
+    started = Nursery(ZYGOTE, tmp_path / "nursery.log")
     await started.start()
     yield started
     await started.stop()
@@ -138,7 +139,7 @@ async def test_a_clock_that_is_off_is_off_in_all_that_the_program_says(
 
 async def test_children_end_with_their_nursery(tmp_path: Path, keep: Keep) -> None:
     """Nothing of a torture stays behind."""
-    nursery = Nursery(tmp_path / "nursery.log")
+    nursery = Nursery(ZYGOTE, tmp_path / "nursery.log")
     await nursery.start()
     program = waiting_consumer(nursery, tmp_path)
     keep(program)
