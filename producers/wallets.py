@@ -2,7 +2,8 @@
 
 A wallet nobody paid costs one entry in a dict. A wallet that was touched has a record: `pending` holds every movement
 in ledgers after `complete_since` that was read so far, and `floor` is the version up to which facts were already told.
-What makes `pending` incomplete raises `complete_since`; the account's own history fills what lies between.
+What makes `pending` incomplete raises `complete_since`; the account's own history fills what lies between. Once it is
+told and at rest only the floor is kept: after a first start that is so of everybody.
 """
 
 from collections.abc import Iterable
@@ -35,6 +36,7 @@ class Wallets:
         self.drain = 0
         self._tracked = Tracked()
         self._active: dict[AccountId, Wallet] = {}
+        self._floors: dict[AccountId, Ledger] = {}  # of those that this process told of, and that are at rest
         self._told_unstored: dict[AccountId, float] = {}
         self._began = Ledger(0)
         self._movements_max = movements_max
@@ -67,7 +69,9 @@ class Wallets:
         """The wallet's record, made at its first touch."""
         wallet = self._active.get(account_id)
         if wallet is None:
-            wallet = self._active[account_id] = Wallet(complete_since=self._began)
+            floor = self._floors.pop(account_id, None)
+            wallet = Wallet(complete_since=self._began, floor=floor, was_told=floor is not None)
+            self._active[account_id] = wallet
         return wallet
 
     @property
@@ -111,7 +115,7 @@ class Wallets:
         for account_id in account_ids:
             self._tracked.forget(account_id)
             self.unread.forget(account_id)
-            for kept in (self._active, self.touched, self._told_unstored):
+            for kept in (self._active, self._floors, self.touched, self._told_unstored):
                 kept.pop(account_id, None)
         return before - len(self._tracked)
 
@@ -200,7 +204,8 @@ class Wallets:
             if account_id not in self._tracked:
                 continue
             wallet, known = self._active.get(account_id), self.touched.get(account_id)
-            if wallet is not None and wallet.floor is not None and ledger <= wallet.floor:
+            floor = wallet.floor if wallet else self._floors.get(account_id)
+            if floor is not None and ledger <= floor:
                 continue
             if known is not None and ledger <= known.at_least:
                 continue
@@ -252,8 +257,7 @@ class Wallets:
         floor = wallet.floor
         if floor is not None and wallet.pending:
             wallet.pending = [movement for movement in wallet.pending if movement.ledger > floor]
-        if not wallet.was_told and not wallet.pending and wallet.complete_since == self._began:
-            del self._active[account_id]  # it says no more than the database: after a census there may be a million
+        self._put_to_rest(account_id, wallet)
         self.unread.settle(account_id, state.observed)
         left = self.touched.pop(account_id, taken)
         requests = left.requests - taken.requests
@@ -261,6 +265,17 @@ class Wallets:
         if left.at_least > state.observed or requests or first_sight:
             after = taken.taken_in + 1
             self.touched[account_id] = replace(left, drain=after, requests=requests, first_sight=first_sight)
+
+    def _put_to_rest(self, account_id: AccountId, wallet: Wallet) -> None:
+        """Keep no more of it than is needed: after a census there may be a million, and a record of each would be gone
+        through by the garbage collector, for which everything else waits.
+        """
+        told = wallet.floor if wallet.was_told else None
+        if wallet.pending or wallet.complete_since > max(self._began, told or 0) or (told and wallet.absent):
+            return
+        if told is not None:
+            self._floors[account_id] = told
+        del self._active[account_id]  # not told, it says no more than the database
 
     def give_up(self, account_id: AccountId) -> None:
         """Nothing can be told of this wallet now: its state made no sense. The next touch tries again."""

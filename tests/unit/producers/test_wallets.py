@@ -1,5 +1,7 @@
 """Which wallets are followed, when they are read, and which cursor may be saved meanwhile."""
 
+import gc
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -260,6 +262,37 @@ def test_a_census_leaves_nothing_behind_but_what_was_told() -> None:
         found.settle(state(account, 900, observed=1_000), touch, told=False, now_s=0)
     assert list(found._active) == [BOB]
     assert due(found)[BOB].at_least == 1_001
+
+
+def test_who_was_told_and_is_at_rest_is_no_more_than_a_number() -> None:
+    """Of a million baselines no record stays for the garbage collector to go through; the floor is still known: what
+    changed up to it is not read again, and the next fact claims what came after it.
+    """
+    found = wallets((ALICE, None), (BOB, 900))
+    pay(found, BOB, 1_001)
+    found.settle(state(ALICE, 1_000), due(found)[ALICE], told=True, now_s=0)
+    found.settle(state(BOB, 1_001), due(found)[BOB], told=True, now_s=0)
+    assert found._active == {}
+    assert not any(map(gc.is_tracked, [*found._floors.values(), *found._told_unstored.values()]))
+    assert found.change([ALICE, BOB], Ledger(1_000), closed_at=NOW, seen_at=NOW) == 0
+    assert found.change([ALICE, BOB], Ledger(1_001), closed_at=NOW, seen_at=NOW) == 1
+    pay(found, ALICE, 1_005)
+    known = found.active(ALICE)
+    assert (known.floor, known.was_told, [each.ledger for each in known.pending]) == (1_000, True, [1_005])
+    found.forget([ALICE, BOB])
+    assert (found.active(ALICE).floor, found.active(BOB).floor) == (None, None)
+
+
+def test_what_a_record_alone_knows_stays() -> None:
+    """An absence that was told, and from when on a wallet that came later is known, are not in its floor."""
+    found = wallets((ALICE, None))
+    pay(found, ALICE, 1_005)
+    found.arrive([(BOB, None)])
+    absent = replace(state(ALICE, 1_006), balance_stroops=Stroops(0), authorized=False)
+    found.settle(absent, due(found)[ALICE], told=True, now_s=0)
+    found.settle(state(BOB, 900, observed=1_006), due(found)[BOB], told=True, now_s=0)
+    assert found.active(ALICE).absent
+    assert (found.active(BOB).floor, found.active(BOB).complete_since) == (900, 1_005)
 
 
 def test_a_request_asks_for_nothing_older_than_what_is_known() -> None:
