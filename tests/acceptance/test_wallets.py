@@ -65,7 +65,7 @@ async def test_what_is_imported_while_a_stream_runs_is_followed_and_told(scene: 
         assert (code, complained) == (0, "")
         assert orjson.loads(said)["added"] == IMPORTED
         tracked = running.parts.metrics.tracked._value.get
-        await until_true(lambda: tracked() == IMPORTED, what="all are followed", deadline_s=20)
+        await until_true(lambda: tracked() == IMPORTED, what="all are followed")
         scene.pay(3, 50)
         scene.close()
         await scene.until_told(3, units=150)
@@ -75,7 +75,7 @@ async def test_what_is_imported_while_a_stream_runs_is_followed_and_told(scene: 
         addresses = "\n".join(keys[10:2_000]).encode()
         code, said, _ = await wallets(scene.database_url, "remove", "--file", "-", given=addresses)
         assert (code, said.split(";")[0]) == (0, "1,990 removed")
-        await until_true(lambda: tracked() == IMPORTED - 1_990, what="they are forgotten", deadline_s=20)
+        await until_true(lambda: tracked() == IMPORTED - 1_990, what="they are forgotten")
 
 
 async def test_killed_in_the_middle_it_has_done_nothing(

@@ -173,7 +173,7 @@ async def _suffer(scene: Scene, link: Link, truth: Truth, running: Running, mise
             await scene.until(truth.all_told, what="told while it lasts")
     if misery.unready:
         await until_true(running.parts.readiness.reasons, what="the page says so")
-    await until_true(lambda: all(fault.asked >= fault.every for fault in faults), what="it is met", deadline_s=10)
+    await until_true(lambda: all(fault.asked >= fault.every for fault in faults), what="it is met")
     scene.horizon.faults.clear()
     await link.set_mode(Mode.OPEN)
     ended = time.monotonic()

@@ -116,11 +116,11 @@ async def test_a_wallet_that_goes_is_forgotten_at_once(scene: Scene) -> None:
         await until_true(lambda: tracked() == 2, what="both are followed")
         change = "update public.stellar_wallets set network = $2 where id = $1"
         await scene.connection.execute(change, wallet_id, "mainnet")
-        await until_true(lambda: tracked() == 1, what="the one of the other network is not", deadline_s=5)
+        await until_true(lambda: tracked() == 1, what="the one of the other network is not")
         await scene.connection.execute(change, wallet_id, "testnet")
-        await until_true(lambda: tracked() == 2, what="it is again", deadline_s=5)
+        await until_true(lambda: tracked() == 2, what="it is again")
         await scene.connection.execute("delete from public.stellar_wallets where id = $1", wallet_id)
-        await until_true(lambda: tracked() == 1, what="the one that was deleted is not", deadline_s=5)
+        await until_true(lambda: tracked() == 1, what="the one that was deleted is not")
 
 
 async def test_a_wallet_that_is_paid_goes_before_an_import(scene: Scene) -> None:
