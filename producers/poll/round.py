@@ -34,6 +34,7 @@ from schema.stellar import AccountId, Ledger, Malformed, cursor_after_ledger, pa
 log = structlog.get_logger(__name__)
 
 PORTION_WALLETS: Final = 10_000
+ROWS_AT_ONCE: Final = 2_500  # of these: some 30 ms in which nothing else has its turn
 TELL_AT_ONCE: Final = 200
 TELL_AFTER_S: Final = 2.0  # what was found does not wait for the rest of the portion, whose reading may take an hour
 FAILURES_MAX: Final = 3  # readings in a row that brought nothing
@@ -89,22 +90,24 @@ class Round:
         return self.report
 
     async def _portions(self, *, every: bool) -> AsyncIterator[dict[AccountId, Stored]]:
+        ask = partial(
+            self._store.portion, self._parts.network, every=every, wallets_max=min(ROWS_AT_ONCE, PORTION_WALLETS)
+        )
+        portion: dict[AccountId, Stored] = {}
         after = ""
-        while True:
-            ask = partial(
-                self._store.portion, self._parts.network, after=after, every=every, wallets_max=PORTION_WALLETS
-            )
-            rows = await self._answered(ask)
-            if not rows:
-                return
+        while rows := await self._answered(partial(ask, after=after)):
             after = rows[-1][0]
             self.report.wallets += len(rows)
-            valid: dict[AccountId, Stored] = {}
+            before = len(portion)
             for public_key, stored in rows:
                 with contextlib.suppress(Malformed):  # nobody can follow it; the stream says so in its log
-                    valid[parse_account_id(public_key)] = stored
-            self.report.unchanged += len(rows) - len(valid)
-            yield valid
+                    portion[parse_account_id(public_key)] = stored
+            self.report.unchanged += len(rows) - (len(portion) - before)
+            if len(portion) >= PORTION_WALLETS:
+                yield portion
+                portion = {}
+        if portion:
+            yield portion
 
     async def _read(self, rows: dict[AccountId, Stored]) -> None:
         """One portion: its states as they come, what is newer told in between."""
