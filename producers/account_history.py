@@ -1,11 +1,11 @@
 """One account's own payments in a range of ledgers: what a fact's movements are filled from."""
 
 import asyncio
-import random
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from producers import payments
+from producers.clock import wait_about
 from producers.pages import PAYMENTS, check_any_new, whole_ledger
 from producers.source import Page, Source, Unavailable
 from schema.balance_event import Movement
@@ -122,7 +122,7 @@ class Filling:
                         return None if missing is None else found
                     if asked == ASKED_MAX:
                         raise Unavailable(f"payments of {account_id} lack {sorted(missing)}: a replica is behind")
-            await asyncio.sleep(wait_s * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
+            await wait_about(wait_s)
             wait_s *= 2
         raise AssertionError("the last one returns or raises")
 

@@ -2,7 +2,7 @@
 
 Every request has a deadline, a limit on its body, a place in the budget, and a few jittered attempts; what still fails
 is Unavailable, and the caller decides how long to go on asking. A ledger far beyond the newest one known is another
-network's, whatever balancer led there. The address may carry a key, and is never part of a message.
+network's, whatever balancer led there. The address may carry a key: no error's own words show it.
 """
 
 from collections.abc import Awaitable, Callable, Mapping

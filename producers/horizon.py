@@ -11,7 +11,7 @@ from producers import effects, horizon_wire, payments
 from producers.budget import Budget
 from producers.horizon_holders import HorizonHolders
 from producers.horizon_http import SILENCE_S_MAX, Answer, HorizonHttp
-from producers.source import PAGE_RECORDS_MAX, History, Page, State, Unavailable
+from producers.source import PAGE_RECORDS_MAX, History, Page, State, Unavailable, making_sense
 from schema.balance_event import Movement
 from schema.service.readiness import Readiness
 from schema.stellar import AccountId, Asset, Cursor, Ledger, Malformed
@@ -40,10 +40,8 @@ class Horizon:
 
     async def history(self) -> History:
         answer = await self._http.get("/")
-        try:
+        with making_sense(f"{self._http.url} does not answer as a Horizon does"):
             history = horizon_wire.history(answer.body)
-        except Malformed as malformed:
-            raise Unavailable(f"{self._http.url} does not answer as a Horizon does: {malformed}") from malformed
         self._passphrase = self._passphrase or history.passphrase
         if history.passphrase == self._passphrase:
             self._http.newest = max(self._http.newest, history.latest)
@@ -85,10 +83,8 @@ class Horizon:
         if ledger not in self._closed:
             path = f"/ledgers/{ledger}"
             answer = await self._http.get(path, must_be_there=True)
-            try:
+            with making_sense(path):
                 self._keep_close(ledger, horizon_wire.closed_at(answer.body))
-            except Malformed as malformed:
-                raise Unavailable(f"{path}: {malformed}") from malformed
         return self._closed[ledger]
 
     async def payment_after(self, cursor: Cursor) -> bool:
@@ -145,7 +141,5 @@ def _next(cursor: Cursor | None) -> Mapping[str, str]:
 
 
 def _page(path: str, answer: Answer) -> Page:
-    try:
+    with making_sense(path):
         return horizon_wire.page(answer.body)
-    except Malformed as malformed:
-        raise Unavailable(f"{path}: {malformed}") from malformed

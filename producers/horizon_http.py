@@ -15,7 +15,7 @@ from producers import asking, horizon_wire, sse
 from producers.asking import Asking, Reply
 from producers.budget import Budget
 from producers.clock import now_s
-from producers.source import Fatal, Unavailable
+from producers.source import Fatal, Unavailable, making_sense
 from schema.service.readiness import Readiness
 from schema.stellar import Cursor, Ledger, Malformed
 
@@ -77,10 +77,8 @@ class HorizonHttp(Asking):
             if must_be_there:
                 raise Unavailable(f"{path}: not there yet")
             return Answer(None, observed)
-        try:
+        with making_sense(path):
             return Answer(horizon_wire.parse(reply.body), observed)
-        except Malformed as malformed:
-            raise Unavailable(f"{path}: {malformed}") from malformed
 
     def _refuse(self, path: str, reply: Reply) -> NoReturn:
         problem = horizon_wire.problem(reply.body)

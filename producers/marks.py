@@ -1,11 +1,13 @@
-"""The marks of a fact's way: seconds from its ledger's close until it was seen, read and published."""
+"""Facts are published, and the marks of their way kept: seconds from a ledger's close until each mark."""
 
 from collections.abc import Sequence
 from datetime import datetime
 
 import structlog
 
+from producers.facts import Told
 from producers.metrics import Metrics
+from producers.parts import Parts
 from producers.reader import Sighting
 from schema import wire
 from schema.balance_event import BalanceEvent
@@ -14,8 +16,16 @@ from schema.stellar import format_stroops
 log = structlog.get_logger(__name__)
 
 
-def mark_published(facts: Sequence[tuple[Sighting, BalanceEvent]], *, at: datetime, metrics: Metrics) -> None:
-    """Count these acked facts and log each. Latencies only where a payment caused the read: else nothing began it."""
+async def publish(told: Sequence[Told], parts: Parts) -> None:
+    """Publish the facts among these. They are counted, and each is logged, when all are acked."""
+    facts = [(each.sighting, each.event) for each in told if each.event is not None]
+    if facts:
+        await parts.publisher.publish([event for _, event in facts])
+        _mark(facts, at=parts.clock(), metrics=parts.metrics)
+
+
+def _mark(facts: Sequence[tuple[Sighting, BalanceEvent]], *, at: datetime, metrics: Metrics) -> None:
+    """Latencies only where a payment caused the read: else nothing began it."""
     for sighting, event in facts:
         closed_at = sighting.touch.closed_at
         marks = {"seen": sighting.touch.seen_at, "read": sighting.read_at, "published": at}

@@ -5,7 +5,6 @@ failure it is left alone for a while.
 """
 
 import asyncio
-import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Final
 
 import structlog
 
+from producers.clock import wait_about
 from producers.metrics import Metrics
 from producers.source import Source, State, Unavailable
 from producers.wallet import Touch
@@ -141,7 +141,7 @@ class Reader:
             if state.observed >= touch.at_least:
                 return state
             self._metrics.reads_lagging.inc()
-            await asyncio.sleep(wait_s * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
+            await wait_about(wait_s)
             wait_s = min(2 * wait_s, LAGGING_WAIT_S_MAX)
         log.warning("the source's state is behind its history", account_id=account_id, ledger=touch.at_least)
         return None

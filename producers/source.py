@@ -1,18 +1,28 @@
 """What a stream needs to know of the chain, whoever tells it: Horizon today, Stellar RPC when Horizon ends."""
 
-from collections.abc import AsyncIterator, Collection, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
 from schema.balance_event import Movement
-from schema.stellar import AccountId, Asset, Cursor, Ledger, Stroops
+from schema.stellar import AccountId, Asset, Cursor, Ledger, Malformed, Stroops
 
 PAGE_RECORDS_MAX: Final = 200  # Horizon's own limit
 
 
 class Unavailable(Exception):
     """The source did not answer, or answered that it cannot now. Transient: ask again later, nothing is lost."""
+
+
+@contextlib.contextmanager
+def making_sense(what: str) -> Iterator[None]:
+    """An answer that makes no sense is none: Malformed becomes Unavailable."""
+    try:
+        yield
+    except Malformed as malformed:
+        raise Unavailable(f"{what}: {malformed}") from malformed
 
 
 class Fatal(Exception):

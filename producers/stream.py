@@ -24,7 +24,7 @@ from producers.cursors import Cursors
 from producers.dead_letters import state_letter
 from producers.facts import Facts, Told, Verdict
 from producers.history import Reading, ledgers
-from producers.marks import mark_published
+from producers.marks import publish
 from producers.parts import Pace, Parts
 from producers.reader import Reader, Sighting
 from producers.source import Fatal, Unavailable
@@ -165,16 +165,22 @@ class Stream:
         due = await self._due(is_drained=is_drained)
         sightings = self._census.take() + await self._reader.read(due, seconds=ROUND_S)
         told = await self._tell(sightings, is_drained=is_drained)
-        await self._publish(told)
+        await publish(told, self._parts)
         self._settle(sightings, told)
         await self._save()
         self._census.taken()
         is_any_settled = len(sightings) > sum(each.verdict is Verdict.LATER for each in told)
         if is_any_settled or not is_drained:
-            return _Progress.MORE if self._wallets.waiting or not is_drained else _Progress.DONE
+            return _Progress.MORE if self._is_more_to_read() or not is_drained else _Progress.DONE
         if due:
             return _Progress.STUCK
         return _Progress.SHORT if self._wallets.changed else _Progress.DONE
+
+    def _is_more_to_read(self) -> bool:
+        """What a census is at comes a portion at a time, and wakes us."""
+        if self._census.is_at_work:
+            return bool(self._wallets.touched) or self._census.is_full
+        return self._wallets.waiting > 0
 
     async def _look_for_wallets(self, *, is_missed: bool) -> None:
         await self._feed.look()
@@ -222,12 +228,6 @@ class Stream:
             with contextlib.suppress(Unavailable):  # those wallets wait, the others are told
                 await self._reading.drain_up_to(newest, seconds=ROUND_S)
         return await self._facts.tell(seen, drained=self._reading.position.ledger)
-
-    async def _publish(self, told: Sequence[Told]) -> None:
-        facts = [(each.sighting, each.event) for each in told if each.event is not None]
-        if facts:
-            await self._parts.publisher.publish([event for _, event in facts])
-            mark_published(facts, at=self._parts.clock(), metrics=self._metrics)
 
     def _settle(self, sightings: Sequence[Sighting], told: Sequence[Told]) -> None:
         for each in told:

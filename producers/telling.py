@@ -6,14 +6,14 @@ same fact of the same state, whoever is first.
 """
 
 import asyncio
-import random
 from collections.abc import Sequence
 from typing import Final
 
 from producers import answers
+from producers.clock import wait_about
 from producers.dead_letters import state_letter
 from producers.facts import Facts, Told, Verdict
-from producers.marks import mark_published
+from producers.marks import publish
 from producers.parts import Parts
 from producers.reader import READS_AT_ONCE, Reader, Sighting
 from producers.source import Unavailable
@@ -61,14 +61,10 @@ class Teller:
         """What became of each sighting that has a state; facts are acked. Those without one are dead letters. The
         requests that the sightings answer are done.
         """
-        parts = self._parts
         seen = [(each, each.state, Wallet(complete_since=Ledger(LEDGER_MAX))) for each in sightings if each.state]
         await self._await_history(max((state.version for _, state, _ in seen), default=Ledger(0)))
         told = await self._facts.tell(seen, drained=Ledger(LEDGER_MAX))
-        facts = [(each.sighting, each.event) for each in told if each.event is not None]
-        if facts:
-            await parts.publisher.publish([event for _, event in facts])
-            mark_published(facts, at=parts.clock(), metrics=parts.metrics)
+        await publish(told, self._parts)
         await self._keep_faults(sightings)
         await self._answer(told, sightings)
         return told
@@ -97,7 +93,7 @@ class Teller:
                 return
             self._latest = max(self._latest, (await self._parts.source.history()).latest)
             if ledger > self._latest:
-                await asyncio.sleep(wait_s * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
+                await wait_about(wait_s)
                 wait_s *= 2
         if ledger > self._latest:
             raise Unavailable(f"the history ends with ledger {self._latest}, and a state is of {ledger}")

@@ -2,10 +2,9 @@
 
 import asyncio
 import contextlib
-import random
 from typing import Final
 
-from producers.clock import now_s
+from producers.clock import now_s, wait_about
 from producers.history import Reading
 from producers.source import Source, Unavailable
 from producers.store import Away
@@ -67,5 +66,5 @@ class Waking:
 async def pause(again_s: float, error: Unavailable | Away | None = None) -> float:
     """Wait about this long; the next wait."""
     longest_s = AWAY_S_MAX if isinstance(error, Away) else AGAIN_S_MAX
-    await asyncio.sleep(min(again_s, longest_s) * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
+    await wait_about(min(again_s, longest_s))
     return min(2 * again_s, longest_s)

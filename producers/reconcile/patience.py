@@ -1,11 +1,11 @@
 """How long a command waits for what is away: asks again, ever more slowly, and gives up in the end."""
 
 import asyncio
-import random
 from typing import Final
 
 import structlog
 
+from producers.clock import wait_about
 from producers.source import Unavailable
 from producers.store import Away
 
@@ -31,7 +31,7 @@ class Patience:
         if self._since_s is None:
             self._since_s = now_s
         log.warning("away, asked again", reason=f"{type(error).__name__}: {error}"[:300])
-        await asyncio.sleep(min(self._again_s, self._seconds) * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
+        await wait_about(min(self._again_s, self._seconds))
         self._again_s = min(2 * self._again_s, AGAIN_S_MAX)
 
     def is_over(self) -> bool:

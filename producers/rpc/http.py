@@ -15,9 +15,8 @@ from producers.asking import Asking
 from producers.budget import Budget
 from producers.rpc import wire as rpc_wire
 from producers.rpc.wire import Refused
-from producers.source import Unavailable
+from producers.source import making_sense
 from schema.service.readiness import Readiness
-from schema.stellar import Malformed
 
 
 class RpcHttp(Asking):
@@ -44,7 +43,5 @@ class RpcHttp(Asking):
         )
         if reply.status != asking.OK:
             self._fail(method, reply, rpc_wire.http_problem(reply.body))
-        try:
+        with making_sense(method):
             return rpc_wire.result(horizon_wire.parse(reply.body), number=number, method=method)
-        except Malformed as malformed:
-            raise Unavailable(f"{method}: {malformed}") from malformed

@@ -20,6 +20,7 @@ import aiohttp
 import structlog
 
 from producers.budget import Budget
+from producers.clock import now_s
 from producers.rpc import events as rpc_events
 from producers.rpc import places as rpc_places
 from producers.rpc import wire as rpc_wire
@@ -28,7 +29,7 @@ from producers.rpc.http import RpcHttp
 from producers.rpc.states import CALLS_AT_ONCE, KEYS_MAX, RpcStates
 from producers.rpc.transactions import RpcTransactions
 from producers.rpc.wire import Event, Events, Refused
-from producers.source import Fatal, History, Page, State, Unavailable
+from producers.source import Fatal, History, Page, State, Unavailable, making_sense
 from schema.balance_event import Movement
 from schema.service.readiness import Readiness
 from schema.stellar import AccountId, Asset, Cursor, Ledger, Malformed, Network, cursor_after_ledger
@@ -73,13 +74,11 @@ class Rpc:
 
     async def history(self) -> History:
         passphrase, health = await asyncio.gather(self._http.call("getNetwork"), self._http.call("getHealth"))
-        try:
+        with making_sense("RPC_URL does not answer as a Stellar RPC does"):
             elder, latest = rpc_wire.ledger_range(health)
             history = History(
                 passphrase=rpc_wire.passphrase(passphrase), elder=elder, latest=latest, asked_at="RPC_URL"
             )
-        except Malformed as malformed:
-            raise Unavailable(f"RPC_URL does not answer as a Stellar RPC does: {malformed}") from malformed
         self._http.newest = max(self._http.newest, latest)
         await self._check_classic_events(history)
         return history
@@ -92,10 +91,8 @@ class Rpc:
         if await self._fees({"startLedger": start}):
             return
         asked = {"startLedger": start, "pagination": {"limit": 1}}
-        try:
+        with making_sense("getTransactions"):
             ledger = rpc_wire.first_transaction(await self._http.call("getTransactions", asked))
-        except Malformed as malformed:
-            raise Unavailable(f"getTransactions: {malformed}") from malformed
         if ledger is None or await self._fees({"startLedger": ledger, "endLedger": ledger + 1}):
             return
         raise Fatal(
@@ -108,10 +105,8 @@ class Rpc:
         """Whether there are any events of fees."""
         fees = {"contractIds": [self._native_contract], "topics": [[rpc_xdr.symbol("fee"), "**"]]}
         answer = await self._http.call("getEvents", {**asked, "filters": [fees], "pagination": {"limit": 1}})
-        try:
+        with making_sense("getEvents"):
             return bool(rpc_wire.entries(answer, "events"))
-        except Malformed as malformed:
-            raise Unavailable(f"getEvents: {malformed}") from malformed
 
     async def payments(self, cursor: Cursor) -> Page:
         try:
@@ -167,10 +162,8 @@ class Rpc:
     ) -> Mapping[AccountId, State | Malformed]:
         keys = [rpc_xdr.trustline_key(account_id, asset) for account_id in account_ids]
         answer = await self._http.call("getLedgerEntries", {"keys": keys})
-        try:
+        with making_sense("getLedgerEntries"):
             found = rpc_wire.states(answer, account_ids, asset)
-        except Malformed as malformed:
-            raise Unavailable(f"getLedgerEntries: {malformed}") from malformed
         for state in found.values():
             if isinstance(state, State):
                 self._http.check_newest("getLedgerEntries", state.observed)
@@ -182,15 +175,13 @@ class Rpc:
             await self._ask({"startLedger": ledger}, rpc_events.topics(), limit=1)  # it tells of the newest one's, too
         if ledger not in self._closed:
             answer = await self._http.call("getLedgers", {"startLedger": ledger, "pagination": {"limit": 1}})
-            try:
+            with making_sense("getLedgers"):
                 self._remember({ledger: rpc_wire.closed_at(answer, ledger)})
-            except Malformed as malformed:
-                raise Unavailable(f"getLedgers: {malformed}") from malformed
         return self._closed[ledger]
 
     async def payment_after(self, cursor: Cursor) -> bool:
-        ends_at_s = _now_s() + WAIT_S
-        while _now_s() < ends_at_s:
+        ends_at_s = now_s() + WAIT_S
+        while now_s() < ends_at_s:
             with contextlib.suppress(_Outside):  # a replica that is behind
                 found = await self._ask(await self._behind(cursor), rpc_events.topics(), limit=1)
                 if found.events:
@@ -254,15 +245,14 @@ class Rpc:
         filters = [{"type": "contract", "contractIds": [self._contract], "topics": topics}]
         try:
             answer = await self._http.call("getEvents", {**ledgers, "filters": filters, "pagination": pagination})
-            events = rpc_wire.events(answer, limit=limit)
         except Refused as refused:
             if refused.limit_max is not None:  # the next page asks for no more than that
                 self._events_max = max(1, min(self._events_max, refused.limit_max))
             if refused.ledgers is None:
                 raise
             raise _Outside(is_too_old=rpc_places.first_ledger(asked) < refused.ledgers[0]) from refused
-        except Malformed as malformed:
-            raise Unavailable(f"getEvents: {malformed}") from malformed
+        with making_sense("getEvents"):
+            events = rpc_wire.events(answer, limit=limit)
         self._http.check_newest("getEvents", events.latest)
         self._remember(events.closed)
         return events
@@ -279,7 +269,3 @@ class _Outside(Unavailable):
     def __init__(self, *, is_too_old: bool) -> None:
         super().__init__("getEvents: RPC does not have the ledger {}".format("any more" if is_too_old else "yet"))
         self.is_too_old = is_too_old
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()

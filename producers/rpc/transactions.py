@@ -22,9 +22,9 @@ from producers.rpc import wire as rpc_wire
 from producers.rpc import xdr as rpc_xdr
 from producers.rpc.http import RpcHttp
 from producers.rpc.xdr import Operation
-from producers.source import Unavailable
+from producers.source import Unavailable, making_sense
 from schema.balance_event import Movement
-from schema.stellar import AccountId, Address, Asset, Ledger, Malformed, Stroops
+from schema.stellar import AccountId, Address, Asset, Ledger, Stroops
 
 LOOK_UPS_MAX: Final = 500  # of one fact: whoever sends dust by the thousand must not spend the budget
 LOOK_UPS_AT_ONCE: Final = 8
@@ -73,15 +73,13 @@ class RpcTransactions:
             return known
         async with self._looking:
             answer = await self._http.call("getTransaction", {"hash": transaction_hash})
-        try:
+        with making_sense("getTransaction"):
             envelope = rpc_wire.transaction(answer)
             if envelope is None:
                 if rpc_wire.ledger_range(answer)[0] > ledger:
                     return None
                 raise Unavailable(f"getTransaction: {transaction_hash} of ledger {ledger} is not there yet")
             found = rpc_xdr.read_operations(envelope)
-        except Malformed as malformed:
-            raise Unavailable(f"getTransaction: {malformed}") from malformed
         self._known[transaction_hash] = found
         if len(self._known) > KEPT_MAX:
             del self._known[next(iter(self._known))]
