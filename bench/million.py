@@ -15,6 +15,7 @@ four at a time, and parsed. A million takes some 20 minutes, 4 GB of disk and 3 
 import asyncio
 import sys
 import tempfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +28,7 @@ from rich.table import Table
 from bench import million_steps as steps_of
 from bench.million_people import ABSENT_EVERY, People
 from bench.million_steps import Figure
-from bench.million_world import load, opened
+from bench.million_world import World, load, opened
 from producers.backfill.progress import steps
 
 
@@ -57,17 +58,29 @@ async def _measure(folder: Path, wallets: int, *, kafka: bool, ledger_s: float) 
     with steps() as progress:
         async with opened(folder, People(wallets), progress, kafka=kafka, ledger_s=ledger_s) as world:
             world.steps.say("begins", wallets=wallets, load=load())
-            pages_s = await steps_of.bare_pages(world)
-            figures = [Figure(step="bare pages", wallets=wallets, seconds=pages_s)]
-            figures.append(await steps_of.import_wallets(world, folder / "wallets.csv"))
-            consumer = world.program("consumer", "consumer")
-            try:
-                figures += await steps_of.first_start(world, pages_s, consumer=consumer, is_beside=not kafka)
-                figures += await steps_of.polls(world, pages_s)
-                figures += await steps_of.reconciled(world, pages_s)
-            finally:
-                await consumer.stop()
+            figures: list[Figure] = []
+            async for figure in _steps(world, folder, is_beside=not kafka):
+                figures.append(figure)
+                world.steps.say(figure.step, **figure.brief())  # who waits for 20 minutes sees what there is
+                with (folder / "figures.jsonl").open("ab") as file:
+                    file.write(orjson.dumps(figure.row()) + b"\n")
             return figures
+
+
+async def _steps(world: World, folder: Path, *, is_beside: bool) -> AsyncIterator[Figure]:
+    pages_s = await steps_of.bare_pages(world)
+    yield Figure(step="bare pages", wallets=world.people.count, seconds=pages_s)
+    yield await steps_of.import_wallets(world, folder / "wallets.csv")
+    consumer = world.program("consumer", "consumer")
+    try:
+        for figure in await steps_of.first_start(world, pages_s, consumer=consumer, is_beside=is_beside):
+            yield figure
+        async for figure in steps_of.polls(world, pages_s):
+            yield figure
+        for figure in await steps_of.reconciled(world, pages_s):
+            yield figure
+    finally:
+        await consumer.stop()
 
 
 def _show(console: Console, figures: list[Figure]) -> None:

@@ -107,7 +107,7 @@ class CrowdViews(Views):
 
     async def _requests(self, _request: web.Request) -> web.Response:
         usage = resource.getrusage(resource.RUSAGE_SELF)
-        said = {"asked": dict(self._asked), "cpu_s": usage.ru_utime + usage.ru_stime, "rss_kib": usage.ru_maxrss}
+        said = {"asked": dict(self._asked), "cpu_s": usage.ru_utime + usage.ru_stime, "peak_rss_kib": usage.ru_maxrss}
         return web.Response(body=orjson.dumps(said), content_type="application/json")
 
     async def accounts(self, request: web.Request) -> web.Response:

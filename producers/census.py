@@ -21,7 +21,7 @@ from schema.stellar import AccountId, Asset
 log = structlog.get_logger(__name__)
 
 SINGLY_MAX: Final = 1_000  # so many are read one by one, in the cycles
-PORTION: Final = 200  # of one cycle: as many as a page of holders has
+PORTION: Final = 500  # of one cycle: each drains the payments, which costs a request, and pages of holders have 200
 WAITING_MAX: Final = 2 * PORTION
 NEIGHBOURS: Final = 5_000  # wallets that are read by one plan: some 20 ms of the loop
 BEGINNING_CHARACTERS: Final = 4  # of an address: 4,096 of them, some 250 wallets of a million each
@@ -48,6 +48,13 @@ class Census:
         if not self.is_at_work and len(self._wallets.unread) > SINGLY_MAX:
             self.is_at_work = True
             self._asked.set()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is a portion for the next cycle. Less than that waits: cycles that drain for every page would
+        cost more requests than the pages do.
+        """
+        return self._found.qsize() >= PORTION
 
     def take(self) -> list[Sighting]:
         """What was read, a portion at most. Call `taken` when it is dealt with; not called, it stays unread."""
@@ -90,10 +97,12 @@ class Census:
 
     async def _pass(self) -> None:
         drain = self._wallets.drain
-        for account_ids in await self._neighbours():
-            async for state in self._source.states(account_ids, self._asset):
-                await self._take_in(state, drain)
-        self._wake.set()
+        try:
+            for account_ids in await self._neighbours():
+                async for state in self._source.states(account_ids, self._asset):
+                    await self._take_in(state, drain)
+        finally:
+            self._wake.set()  # what waits is less than a portion
 
     async def _neighbours(self) -> list[list[AccountId]]:
         """All that is unread, those together that are near each other by address: they are on one page of holders. Not
@@ -121,5 +130,5 @@ class Census:
         touch = replace(self._wallets.unread_touch(at_least, first_sight=first_sight), taken_in=drain)
         sighting = Sighting(account_id=state.account_id, touch=touch, read_at=self._clock(), state=state)
         await self._found.put(sighting)
-        if self._found.qsize() >= PORTION:
+        if self.is_full:
             self._wake.set()

@@ -102,6 +102,33 @@ async def test_everyone_is_read_in_portions() -> None:
 
 
 @pytest.mark.usefixtures("small")
+async def test_cycles_are_woken_for_whole_portions() -> None:
+    """Each cycle drains the payments, which costs a request: one that is given what is full has no more of them than
+    there are portions, however the states trickle in; only the last of a pass, or of a pass that broke off, is smaller.
+    """
+    source, wallets, wake = States(), missed(), asyncio.Event()
+    source.fails_after = 20
+    census = Census(source, wallets, asset=ASSET, clock=lambda: datetime(2026, 1, 31, tzinfo=UTC), wake=wake)
+    census.look()
+    task = asyncio.create_task(census.run())
+    portions: list[int] = []
+    async with asyncio.timeout(30):
+        while census.is_at_work:
+            if not census.is_full:
+                await wake.wait()
+            wake.clear()
+            found = census.take()
+            for each in found:
+                assert each.state is not None
+                wallets.settle(each.state, each.touch, told=False, now_s=0)
+            census.taken()
+            portions += [len(found)] if found else []
+    task.cancel()
+    assert portions == [8, 8, 4, 8, 8, 8, 8, 8]
+    assert len(wallets.unread) == 0
+
+
+@pytest.mark.usefixtures("small")
 async def test_an_interrupted_census_goes_on_with_those_that_did_not_come() -> None:
     """The source gives up in the midst: those that were read are not asked for again."""
     source, wallets = States(), missed()
