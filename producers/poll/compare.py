@@ -11,6 +11,7 @@
 | told before, and not stored yet             | nothing: the consumer will come to it                              |
 """
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -65,14 +66,14 @@ class TellingMemory:
 
     def __init__(self, *, told_max: int = TOLD_MAX) -> None:
         self._told_max = told_max
-        self._told: dict[AccountId, tuple[State, float]] = {}
+        self._told: OrderedDict[AccountId, tuple[State, float]] = OrderedDict()
 
     def note(self, state: State, now_s: float) -> None:
         """A fact of this state is acked."""
-        self._told.pop(state.account_id, None)
         self._told[state.account_id] = state, now_s
+        self._told.move_to_end(state.account_id)
         while len(self._told) > self._told_max:
-            del self._told[next(iter(self._told))]
+            self._told.popitem(last=False)  # of a plain dict the first is looked for behind all that were there before
 
     def compare(self, state: State, stored: Stored, now_s: float) -> Compared:
         """Which row of the table above."""

@@ -1,5 +1,6 @@
 """A wallet's state beside what is stored of it, and whose discovery a change is."""
 
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -19,7 +20,7 @@ from producers.source import State
 from producers.wallet import Stored
 from schema import balance_event
 from schema.balance_event import BalanceEvent, Movement, SnapshotType
-from schema.stellar import Address, Ledger, Network, Stroops
+from schema.stellar import AccountId, Address, Ledger, Network, Stroops
 from tests.people import account_id
 from tests.unit.producers.records import ALICE, ASSET, BOB, HASH, LEDGER, operation_id
 
@@ -122,6 +123,23 @@ def test_the_memory_has_a_bound() -> None:
         memory.note(each, now_s=0.0)
     compared = [memory.compare(each, stored(), now_s=1.0) for each in told]
     assert compared == [Compared.TELL, Compared.WAITING, Compared.WAITING, Compared.WAITING]
+
+
+def test_what_the_memory_forgets_costs_what_it_remembers() -> None:
+    """A first round of a million wallets, with no consumer behind it, forgets most of what it told. That takes no
+    longer the more was forgotten before.
+    """
+    memory, one = TellingMemory(told_max=30_000), state(version=LEDGER + 1)
+    states = [replace(one, account_id=AccountId(f"wallet {number}")) for number in range(150_000)]
+    took_s = []
+    for start in range(0, len(states), 30_000):
+        before_s = time.thread_time()
+        for each in states[start : start + 30_000]:
+            memory.note(each, now_s=0.0)
+        took_s.append(time.thread_time() - before_s)
+    assert max(took_s) < 20 * took_s[0] + 0.1
+    assert memory.compare(replace(one, account_id=AccountId("wallet 119999")), stored(), now_s=1.0) is Compared.TELL
+    assert memory.compare(replace(one, account_id=AccountId("wallet 120000")), stored(), now_s=1.0) is Compared.WAITING
 
 
 def event(*, moved_in: int | None = LEDGER + 2) -> BalanceEvent:
