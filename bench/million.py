@@ -29,7 +29,7 @@ from bench import million_steps as steps_of
 from bench.million_people import ABSENT_EVERY, People
 from bench.million_steps import Figure
 from bench.million_world import World, load, opened
-from producers.backfill.progress import steps
+from producers.progress import steps
 
 
 def main(

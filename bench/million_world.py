@@ -17,7 +17,7 @@ import asyncpg
 import orjson
 
 from bench.million_people import People
-from producers.backfill.progress import Steps
+from producers.progress import Steps
 from sandbox import apache_kafka, broker, database
 from sandbox.children import Child, inherited
 from schema import balance_event, deposit_command, deposit_result, migrate, topics

@@ -15,8 +15,8 @@ from typing import Any, cast
 import orjson
 import structlog
 
-from producers.backfill.progress import Steps
 from producers.parts import Parts
+from producers.progress import Steps
 from producers.reconcile.differences import Row
 from producers.reconcile.proof import Comparison, Pace
 from producers.reconcile.report import Report

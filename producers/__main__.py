@@ -14,15 +14,15 @@ import orjson
 import structlog
 import typer
 
-from producers.backfill.command import Ending, opened_within
 from producers.backfill.command import backfill as run_backfill
-from producers.backfill.progress import is_watched, steps
 from producers.backfill.run import Order
 from producers.bulk import admin as wallet_admin
+from producers.command import Ending, opened_within
 from producers.opening import opened, served
 from producers.parts import Pace
 from producers.poll.poller import Poll, PollPace
 from producers.poll.store import PollStore
+from producers.progress import is_watched, steps
 from producers.read_now import read as read_wallets
 from producers.reconcile.command import Options
 from producers.reconcile.command import reconcile as run_reconcile
@@ -180,10 +180,7 @@ async def _poll(settings: PollSettings) -> None:
 
 
 async def _poll_once(settings: PollSettings, patience_s: float, ending: Ending) -> None:
-    async with (
-        opened_within(settings, name="poll", patience_s=patience_s) as (parts, _),
-        PollStore.opened(settings.database_url) as store,
-    ):
+    async with opened_within(settings, PollStore, name="poll", patience_s=patience_s) as (parts, store):
         with steps() as progress:
             done = await Poll(parts, store, _poll_pace(settings), progress).once(patience_s=patience_s)
     typer.echo(orjson.dumps(done).decode())

@@ -16,12 +16,12 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from producers.backfill.history import Histories, Step
-from producers.backfill.progress import Steps
 from producers.backfill.telling import TOLD_AT_ONCE, Telling
 from producers.clock import now_s
 from producers.parts import Parts
+from producers.patience import Patience
+from producers.progress import Steps
 from producers.reconcile.accounts import Accounts
-from producers.reconcile.patience import Patience
 from producers.reconcile.states import AT_ONCE, Read, read_states
 from producers.reconcile.store import RowStore
 from producers.source import Fatal, History, Unavailable

@@ -6,8 +6,8 @@ from typing import Final
 
 from producers.facts import Verdict
 from producers.parts import Parts
+from producers.patience import Patience
 from producers.reader import Sighting
-from producers.reconcile.patience import Patience
 from producers.reconcile.states import Read
 from producers.source import Unavailable
 from producers.store import Away

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import structlog
 
-from producers.backfill.progress import Steps
 from producers.clock import now_s
 from producers.parts import Parts
+from producers.patience import Patience
 from producers.poll.compare import TellingMemory
 from producers.poll.desk import Desk
 from producers.poll.gaps import Gaps
@@ -24,7 +24,7 @@ from producers.poll.metrics import PollMetrics
 from producers.poll.report import Report
 from producers.poll.round import Round
 from producers.poll.store import PollStore
-from producers.reconcile.patience import Patience
+from producers.progress import Steps
 from producers.source import Fatal, Unavailable
 from producers.start import check_network
 from producers.store import Away

@@ -13,17 +13,17 @@ from typing import Final, TypeVar
 
 import structlog
 
-from producers.backfill.progress import Steps
 from producers.facts import Verdict
 from producers.history import REPLICA_LAG_LEDGERS, Position, ledgers
 from producers.parts import Parts
+from producers.patience import Patience
 from producers.poll.compare import Compared, TellingMemory, find
 from producers.poll.gaps import Gaps
 from producers.poll.metrics import PollMetrics
 from producers.poll.report import NAMED_MAX, Report
 from producers.poll.store import PollStore
+from producers.progress import Steps
 from producers.reader import Sighting
-from producers.reconcile.patience import Patience
 from producers.source import Fatal, State, Unavailable
 from producers.store import Away
 from producers.telling import Teller

@@ -9,13 +9,14 @@ import orjson
 import structlog
 import typer
 
-from producers.backfill.command import Ending, opened_within
-from producers.backfill.progress import Steps, steps
 from producers.backfill.telling import Telling
+from producers.command import Ending, opened_within
 from producers.parts import Parts
+from producers.progress import Steps, steps
 from producers.reconcile.proof import Comparison, Pace
 from producers.reconcile.report import Repaired, Report
 from producers.reconcile.states import AT_ONCE, Read
+from producers.reconcile.store import RowStore
 from producers.settings import ProducerSettings
 
 log = structlog.get_logger(__name__)
@@ -39,7 +40,7 @@ class Options:
 
 async def reconcile(settings: ProducerSettings, options: Options, ending: Ending) -> None:
     """Compare, repair where that is asked for, and say what was found on standard output."""
-    async with opened_within(settings, name="reconcile", patience_s=options.patience_s) as (parts, rows):
+    async with opened_within(settings, RowStore, name="reconcile", patience_s=options.patience_s) as (parts, rows):
         try:
             with steps() as progress:
                 pace = Pace(

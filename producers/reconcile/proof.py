@@ -19,14 +19,14 @@ from functools import partial
 from typing import Final, TypeVar
 
 from producers.backfill.history import Histories
-from producers.backfill.progress import Steps
 from producers.history import REPLICA_LAG_LEDGERS
 from producers.parts import Parts
+from producers.patience import Patience
+from producers.progress import Steps
 from producers.reconcile import turns
 from producers.reconcile.book import Book
 from producers.reconcile.differences import REPAIRABLE, Kind
 from producers.reconcile.knowledge import Overlap
-from producers.reconcile.patience import Patience
 from producers.reconcile.states import AT_ONCE, read_states
 from producers.reconcile.store import RowStore
 from producers.source import Unavailable

@@ -5,7 +5,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
-from producers.reconcile.patience import Patience
+from producers.patience import Patience
 from producers.source import Source, State, Unavailable
 from schema.stellar import AccountId, Asset, Ledger, Malformed
 

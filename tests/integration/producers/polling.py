@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from producers.backfill.progress import Steps
 from producers.parts import Parts
 from producers.poll import round as poll_round
 from producers.poll.poller import Poll, PollPace
 from producers.poll.store import PollStore
+from producers.progress import Steps
 from tests.integration.producers.scene import UNIT, Scene, until_true
 
 WALLETS = 10

@@ -12,7 +12,7 @@ from aiokafka.structs import TopicPartition
 from consumer.records import Reader
 from consumer.store import Store
 from consumer.wallet import Policy
-from producers.backfill.progress import Steps
+from producers.progress import Steps
 from producers.reconcile.command import repair
 from producers.reconcile.proof import Comparison, Pace
 from producers.reconcile.report import Report

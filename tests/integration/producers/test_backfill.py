@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from producers.backfill.progress import Steps
 from producers.backfill.run import Backfill, Order
+from producers.progress import Steps
 from producers.reconcile.store import RowStore
 from producers.source import Fatal
 from producers.start import Wish

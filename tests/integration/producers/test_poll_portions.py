@@ -6,13 +6,13 @@ from uuid import uuid4
 
 import asyncpg
 
-from producers.backfill.progress import Steps
 from producers.poll import round as poll_round
 from producers.poll.compare import TellingMemory
 from producers.poll.gaps import Gaps
 from producers.poll.metrics import PollMetrics
 from producers.poll.round import Round
 from producers.poll.store import PollStore
+from producers.progress import Steps
 from schema.stellar import Network
 from tests.integration.producers.scene import Scene
 from tests.people import account_id

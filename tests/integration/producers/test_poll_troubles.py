@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from producers.backfill.progress import Steps
 from producers.metrics import Metrics
 from producers.poll.poller import Poll, PollPace
+from producers.progress import Steps
 from producers.source import Fatal, Unavailable
 from sandbox.horizon_faults import Fault
 from schema.stellar import Ledger, Network

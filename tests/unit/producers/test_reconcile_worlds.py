@@ -12,8 +12,8 @@ from typing import cast
 
 import pytest
 
-from producers.backfill.progress import Steps
 from producers.parts import Parts
+from producers.progress import Steps
 from producers.reconcile.differences import Kind
 from producers.reconcile.proof import Comparison, Pace
 from producers.reconcile.report import Report
