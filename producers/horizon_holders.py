@@ -12,7 +12,6 @@ for a balance of 0 is never concluded from what is missing.
 
 import asyncio
 import math
-import random
 from bisect import bisect_right
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
@@ -22,6 +21,7 @@ from typing import Any, Final
 import structlog
 
 from producers import horizon_wire
+from producers.clock import wait_about
 from producers.horizon_http import HorizonHttp
 from producers.source import PAGE_RECORDS_MAX, State, Unavailable
 from schema.stellar import AccountId, Asset, Ledger, Malformed
@@ -170,7 +170,7 @@ class HorizonHolders:
             except Malformed as malformed:
                 if attempt == PAGE_ASKED_MAX:
                     raise Unavailable(f"/accounts?asset={asset}&cursor={after}: {malformed}") from malformed
-            await asyncio.sleep(PAGE_AGAIN_S * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
+            await wait_about(PAGE_AGAIN_S)
         raise AssertionError("the last attempt returns or raises")
 
     async def _holders(self, asset: Asset) -> int:
