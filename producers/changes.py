@@ -119,17 +119,17 @@ class Changes:
         """As `Reading.told_up_to`."""
         return self._trail.before(self._wallets.drain + 1 if open_drain is None else open_drain)
 
-    def check(self, history: History) -> None:
+    async def check(self, history: History) -> None:
         """Where the place is no longer in the history, or far behind: go on at the tip, and have every wallet read."""
         position, missed = begin_changes(
             history, self._network, SavedCursor(network=self._network, position=self.position)
         )
         if missed:
             log.warning("changes begin at the newest ledger, and every wallet is read", why=missed, remedy=REMEDY)
-            self._restarts += 1
             self._wallets.drain += 1
             self._wallets.saw(position.ledger)
-            self._wallets.miss_all()
+            await self._wallets.miss_all()
+            self._restarts += 1
             self._move_to(position)
 
     def overdue(self) -> Mapping[str, str]:

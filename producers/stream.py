@@ -185,7 +185,7 @@ class Stream:
     async def _look_for_wallets(self, *, is_missed: bool) -> None:
         await self._feed.look()
         if is_missed:
-            self._wallets.miss_all()
+            await self._wallets.miss_all()
         if self._changes:
             self._changes.wallets_are_known()
         self._census.look()
@@ -211,7 +211,7 @@ class Stream:
         check_network(history, self._parts.network)
         check_position(history, self._reading.position)
         if self._changes:
-            self._changes.check(history)
+            await self._changes.check(history)
         self._checked_at_s = now_s()
 
     async def _tell(self, sightings: Sequence[Sighting], *, is_drained: bool) -> list[Told]:

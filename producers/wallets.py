@@ -6,6 +6,8 @@ What makes `pending` incomplete raises `complete_since`; the account's own histo
 told and at rest only the floor is kept: after a first start that is so of everybody.
 """
 
+import asyncio
+import itertools
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
@@ -23,6 +25,7 @@ from schema.stellar import AccountId, Ledger
 MOVEMENTS_MAX: Final = 20_000  # of one fact: some 6 MB of the 8 MiB a message may have
 UNREAD_AT_ONCE: Final = 256  # of one cycle: it drains between them, and wallets that were paid go first
 CHANGED_AT_ONCE: Final = 64  # the same for what no payment changed: their reads take less than a second
+MISSED_AT_ONCE: Final = 25_000  # a million in one go would hold up everything else for half a second
 BASELINE_AGAIN_S: Final = 600.0  # told, yet no consumer has stored it: the row may be a new one, so tell it again
 
 
@@ -127,9 +130,12 @@ class Wallets:
             if AccountId(public_key) not in self._tracked or version is None:
                 self._arrive(public_key, version)
 
-    def miss_all(self) -> None:
-        """Have every wallet read: there is a gap in what was seen."""
-        self.unread.miss(self._tracked, self.newest, drain=self.drain)
+    async def miss_all(self) -> None:
+        """Have every wallet read: there is a gap in what was seen. Which ones there are must not change meanwhile."""
+        newest, drain, everyone = self.newest, self.drain, iter(self._tracked)
+        while portion := list(itertools.islice(everyone, MISSED_AT_ONCE)):
+            self.unread.miss(portion, newest, drain=drain)
+            await asyncio.sleep(0)
 
     def _arrive(self, public_key: str, version: Ledger | None, *, is_urgent: bool = True) -> None:
         account_id = self._tracked.checked(public_key)

@@ -59,13 +59,13 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waking, "AGAIN_S_MAX", 0.01)
 
 
-def missed(*, first_sights: int = 0) -> Wallets:
+async def missed(*, first_sights: int = 0) -> Wallets:
     wallets = Wallets()
     wallets.begin(BEGAN)
     wallets.begin_reload()
     wallets.see([(each, None if at < first_sights else Ledger(900)) for at, each in enumerate(EVERYONE)], now_s=0)
     wallets.end_reload()
-    wallets.miss_all()
+    await wallets.miss_all()
     return wallets
 
 
@@ -93,7 +93,7 @@ async def cycles(source: States, wallets: Wallets, *, skip: Collection[AccountId
 @pytest.mark.usefixtures("small")
 async def test_everyone_is_read_in_portions() -> None:
     """First sights and the others, each once, and never more waiting than two portions."""
-    source, wallets = States(), missed(first_sights=20)
+    source, wallets = States(), await missed(first_sights=20)
     portions = await cycles(source, wallets)
     assert sum(portions) == 60
     assert max(portions) == 8
@@ -106,7 +106,7 @@ async def test_cycles_are_woken_for_whole_portions() -> None:
     """Each cycle drains the payments, which costs a request: one that is given what is full has no more of them than
     there are portions, however the states trickle in; only the last of a pass, or of a pass that broke off, is smaller.
     """
-    source, wallets, wake = States(), missed(), asyncio.Event()
+    source, wallets, wake = States(), await missed(), asyncio.Event()
     source.fails_after = 20
     census = Census(source, wallets, asset=ASSET, clock=lambda: datetime(2026, 1, 31, tzinfo=UTC), wake=wake)
     census.look()
@@ -131,7 +131,7 @@ async def test_cycles_are_woken_for_whole_portions() -> None:
 @pytest.mark.usefixtures("small")
 async def test_an_interrupted_census_goes_on_with_those_that_did_not_come() -> None:
     """The source gives up in the midst: those that were read are not asked for again."""
-    source, wallets = States(), missed()
+    source, wallets = States(), await missed()
     source.fails_after = 32
     await cycles(source, wallets)
     assert len(wallets.unread) == 0
@@ -142,7 +142,7 @@ async def test_an_interrupted_census_goes_on_with_those_that_did_not_come() -> N
 @pytest.mark.usefixtures("small")
 async def test_a_replica_that_is_behind_does_not_count() -> None:
     """States from before the gap was noticed are not taken; the census asks again."""
-    source, wallets = States(), missed()
+    source, wallets = States(), await missed()
     source.observed = [Ledger(BEGAN - 1), Ledger(BEGAN - 1), BEGAN]
     await cycles(source, wallets)
     assert len(wallets.unread) == 0
@@ -152,7 +152,7 @@ async def test_a_replica_that_is_behind_does_not_count() -> None:
 @pytest.mark.usefixtures("small")
 async def test_who_was_paid_is_left_to_the_cycles() -> None:
     """A payment's fact says that it was seen: such a wallet is read for the payment, and not by the census."""
-    source, wallets = States(), missed()
+    source, wallets = States(), await missed()
     wallets.doubt(EVERYONE[:5], Ledger(1_001))
     await cycles(source, wallets)
     assert {each for each, _ in wallets.due(drained=True)} == set(EVERYONE[:5])
@@ -161,7 +161,7 @@ async def test_who_was_paid_is_left_to_the_cycles() -> None:
 @pytest.mark.usefixtures("small")
 async def test_what_makes_no_sense_is_left_to_the_cycles() -> None:
     """Wallets that no pass brings are read one by one, where a state without sense becomes a dead letter."""
-    source, wallets = States(), missed()
+    source, wallets = States(), await missed()
     source.left_out = set(EVERYONE[:15])
     await cycles(source, wallets)
     assert source.asked == [60, 15]
@@ -171,7 +171,7 @@ async def test_what_makes_no_sense_is_left_to_the_cycles() -> None:
 @pytest.mark.usefixtures("small")
 async def test_what_is_not_settled_is_read_again() -> None:
     """A sighting that must wait, for its payments are not read yet, stays unread; it is no endless work."""
-    source, wallets = States(), missed()
+    source, wallets = States(), await missed()
     await cycles(source, wallets, skip=EVERYONE[:20])
     assert source.asked == [60, 20]
     assert len(wallets.unread) == 20

@@ -98,11 +98,11 @@ async def test_a_place_the_source_lost_is_left_for_the_tip() -> None:
     source, wallets = Pages([debit(LEDGER)]), followed(ALICE, BOB)
     changes = changes_of(source, wallets)
     history = History(passphrase="", elder=Ledger(LEDGER + 50), latest=Ledger(LEDGER + 100))
-    changes.check(History(passphrase="", elder=Ledger(2), latest=Ledger(LEDGER + 100)))
+    await changes.check(History(passphrase="", elder=Ledger(2), latest=Ledger(LEDGER + 100)))
     assert wallets.due(drained=True) == []
 
     async def too_late(cursor: Cursor) -> Page:
-        changes.check(history)
+        await changes.check(history)
         return Page(records=[debit(LEDGER)], cursor=cursor, full=False)
 
     source.changes = too_late  # type: ignore[method-assign]

@@ -1,20 +1,22 @@
 """Very many wallets at once: a gap, a census, an import; what is kept of each, and who goes first."""
 
+import asyncio
 import gc
 from dataclasses import replace
 from uuid import uuid4
 
+from producers.wallets import MISSED_AT_ONCE
 from schema.balance_event import SnapshotType
-from schema.stellar import Ledger, Stroops
+from schema.stellar import AccountId, Ledger, Stroops
 from tests.people import account_id
 from tests.unit.producers.followed_wallets import BEGAN, NOW, due, load, pay, state, wallets
 from tests.unit.producers.records import ALICE, BOB
 
 
-def test_with_a_gap_everyone_is_read() -> None:
+async def test_with_a_gap_everyone_is_read() -> None:
     """After a gap every wallet is due, and the cursor waits for all of them; a first sight stays one."""
     found = wallets((ALICE, 900), (BOB, None))
-    found.miss_all()
+    await found.miss_all()
     assert set(due(found)) == {ALICE, BOB}
     assert (due(found)[ALICE].first_sight, due(found)[BOB].first_sight) == (False, True)
     assert found.oldest_drain() == 0
@@ -23,25 +25,47 @@ def test_with_a_gap_everyone_is_read() -> None:
     assert found.oldest_drain() is None
 
 
-def test_a_wallet_that_was_missed_is_read_no_older_than_that() -> None:
+async def test_a_wallet_that_was_missed_is_read_no_older_than_that() -> None:
     """A read that was under way before the gap was noticed does not count for it."""
     found = wallets((ALICE, 900))
     found.saw(Ledger(1_010))
-    found.miss_all()
+    await found.miss_all()
     found.settle(state(ALICE, 950, observed=1_009), due(found)[ALICE], told=False, now_s=0)
     assert due(found)[ALICE].at_least == 1_010
     found.forget([ALICE])
     assert found.oldest_drain() is None
 
 
-def test_who_is_unread_comes_in_portions_and_in_turns() -> None:
+async def test_who_is_unread_comes_in_portions_and_in_turns() -> None:
     """A cycle is given so many; the next one others, and then the first again: one that cannot be read stops nobody."""
     names = [account_id(f"wallet {number}") for number in range(5)]
     found = wallets(*[(name, 900) for name in names])
-    found.miss_all()
+    await found.miss_all()
     portions = [[each for each, _ in found.due(drained=True, unread_max=2)] for _ in range(3)]
     assert portions == [names[:2], names[2:4], [names[4], names[0]]]
     assert found.due(drained=False) == []  # only first sights claim nothing
+
+
+async def test_a_gap_blocks_nothing() -> None:
+    """Very many are missed in turns: in between, everything else that runs has its own."""
+    found = wallets()
+    count = 3 * MISSED_AT_ONCE + 1
+    for number in range(count):
+        found._tracked.see(AccountId(f"wallet {number}"))
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    running = asyncio.create_task(others())
+    await found.miss_all()
+    running.cancel()
+    assert turns >= 3
+    assert len(found.unread.missed) == count
+    assert found.oldest_drain() == 0
 
 
 def test_a_census_leaves_nothing_behind_but_what_was_told() -> None:
