@@ -30,7 +30,7 @@ exhaustive: $(STAMP) ## every order of up to 6 facts, results, crashes and repla
 mutants: $(STAMP) ## do the tests notice each guard taken away, and the core changed? (ARGS=--help for parts)
 	@$(BIN)/python -m tests.mutations $(ARGS)
 
-bench: $(STAMP) ## how fast it is here: BENCH= consumer_batch, catch_up, records, wallets, wallet_import; ARGS=--help
+bench: $(STAMP) ## how fast it is here: BENCH= consumer_batch, catch_up, records, wallets, wallet_import, million; ARGS=--help
 	@for each in $(or $(BENCH),consumer_batch); do $(BIN)/python -m bench.$$each $(ARGS) || exit 1; done
 
 torture: $(STAMP) ## kill -9 and all else that can go wrong: KILLS= MINUTES= SEED=, ARGS=--help (needs `make kafka`)
