@@ -23,15 +23,14 @@ import structlog
 from producers import answers
 from producers.account_history import Filling
 from producers.answers import Answer
-from producers.metrics import Metrics
+from producers.parts import Parts
 from producers.reader import Sighting
-from producers.source import Source, State, Unavailable
-from producers.store import Store
+from producers.source import State, Unavailable
 from producers.wallet import Stored, Wallet
 from producers.wallets import MOVEMENTS_MAX
 from schema import balance_event
 from schema.balance_event import BalanceEvent, Movement, SnapshotType
-from schema.stellar import AccountId, Asset, Ledger, Network
+from schema.stellar import AccountId, Ledger
 
 log = structlog.get_logger(__name__)
 
@@ -92,23 +91,12 @@ def judge(state: State, wallet: Wallet, stored: Stored | None, *, forced: bool, 
 class Facts:
     """Turns sightings into facts; asks the database for floors, and the source for what the stream did not see."""
 
-    def __init__(  # noqa: PLR0913 - what facts are made from
-        self,
-        source: Source,
-        store: Store,
-        *,
-        network: Network,
-        asset: Asset,
-        metrics: Metrics,
-        movements_max: int = MOVEMENTS_MAX,
-    ) -> None:
-        self._source = source
-        self._store = store
-        self._network = network
-        self._asset = asset
-        self._metrics = metrics
+    def __init__(self, parts: Parts, *, movements_max: int = MOVEMENTS_MAX) -> None:
+        self._source, self._store = parts.source, parts.store
+        self._network, self._asset = parts.network, parts.asset
+        self._metrics = parts.metrics
         self._movements_max = movements_max
-        self._filling = Filling(source, asset, movements_max=movements_max)
+        self._filling = Filling(parts.source, parts.asset, movements_max=movements_max)
 
     async def tell(self, sightings: Sequence[tuple[Sighting, State, Wallet]], *, drained: Ledger) -> list[Told]:
         """What becomes of each. Sets the floors of wallets that this process tells of for the first time. Unavailable

@@ -6,7 +6,7 @@ failure it is left alone for a while.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -14,10 +14,10 @@ from typing import Final
 import structlog
 
 from producers.clock import wait_about
-from producers.metrics import Metrics
-from producers.source import Source, State, Unavailable
+from producers.parts import Parts
+from producers.source import State, Unavailable
 from producers.wallet import Touch
-from schema.stellar import AccountId, Asset, Malformed
+from schema.stellar import AccountId, Malformed
 
 log = structlog.get_logger(__name__)
 
@@ -44,21 +44,11 @@ class Sighting:
 class Reader:
     """Reads states from the source, with a limit on how many at once."""
 
-    def __init__(  # noqa: PLR0913 - what reading takes
-        self,
-        source: Source,
-        *,
-        asset: Asset,
-        metrics: Metrics,
-        clock: Callable[[], datetime],
-        wake: asyncio.Event,
-        reads_at_once: int = READS_AT_ONCE,
-        faults_max: int = FAULTS_MAX,
+    def __init__(
+        self, parts: Parts, *, wake: asyncio.Event, reads_at_once: int = READS_AT_ONCE, faults_max: int = FAULTS_MAX
     ) -> None:
-        self._source = source
-        self._asset = asset
-        self._metrics = metrics
-        self._clock = clock
+        self._source, self._asset = parts.source, parts.asset
+        self._metrics, self._clock = parts.metrics, parts.clock
         self._wake = wake
         self._reads_at_once = reads_at_once
         self._faults_max = faults_max

@@ -54,22 +54,8 @@ class Stream:
         self._readiness, self._metrics = parts.readiness, parts.metrics
         self._wallets = Wallets(movements_max=pace.movements_max)
         self._feed = WalletFeed(parts.store, self._wallets, network=parts.network, refresh_s=pace.wallets_refresh_s)
-        self._reader = Reader(
-            parts.source,
-            asset=parts.asset,
-            metrics=parts.metrics,
-            clock=parts.clock,
-            wake=self._feed.wake,
-            reads_at_once=pace.reads_at_once,
-        )
-        self._facts = Facts(
-            parts.source,
-            parts.store,
-            network=parts.network,
-            asset=parts.asset,
-            metrics=parts.metrics,
-            movements_max=pace.movements_max,
-        )
+        self._reader = Reader(parts, wake=self._feed.wake, reads_at_once=pace.reads_at_once)
+        self._facts = Facts(parts, movements_max=pace.movements_max)
         self._census = Census(parts.source, self._wallets, asset=parts.asset, clock=parts.clock, wake=self._feed.wake)
         follows_changes = pace.changes and not parts.source.payments_show_every_change
         self._cursors = Cursors(

@@ -32,7 +32,7 @@ class Teller:
         self._reads_at_once = reads_at_once
         self._faults_max = faults_max
         self._latest = Ledger(0)  # the newest ledger of which the source's history was seen
-        self._facts = Facts(parts.source, parts.store, network=parts.network, asset=parts.asset, metrics=parts.metrics)
+        self._facts = Facts(parts)
 
     async def read(self, wanted: Sequence[tuple[AccountId, Touch]], *, seconds: float) -> list[Sighting]:
         """The states of these wallets, each at least as new as its touch asks for; Unavailable when one is missing."""
@@ -44,13 +44,7 @@ class Teller:
     async def read_some(self, wanted: Sequence[tuple[AccountId, Touch]], *, seconds: float) -> list[Sighting]:
         """The same, of as many as can be read in the time."""
         reader = Reader(
-            self._parts.source,
-            asset=self._parts.asset,
-            metrics=self._parts.metrics,
-            clock=self._parts.clock,
-            wake=asyncio.Event(),
-            reads_at_once=self._reads_at_once,
-            faults_max=self._faults_max,
+            self._parts, wake=asyncio.Event(), reads_at_once=self._reads_at_once, faults_max=self._faults_max
         )
         try:
             return await reader.read(wanted, seconds=seconds)

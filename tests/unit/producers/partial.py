@@ -1,11 +1,18 @@
 """A source of nothing, for tests of what needs a part of one: they say that part, and anything else is a failure."""
 
 from collections.abc import AsyncIterator, Collection, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import cast
 
-from producers.source import History, Page, State
+from producers.metrics import Metrics
+from producers.parts import Parts
+from producers.publisher import Publisher
+from producers.source import History, Page, Source, State
+from producers.store import Store
 from schema.balance_event import Movement
-from schema.stellar import AccountId, Asset, Cursor, Ledger
+from schema.service.readiness import Readiness
+from schema.stellar import AccountId, Asset, Cursor, Ledger, Network
+from tests.unit.producers.records import ASSET
 
 
 class PartialSource:
@@ -51,3 +58,17 @@ class PartialSource:
 
     async def states_requests(self, accounts: int, asset: Asset) -> int:
         raise NotImplementedError
+
+
+def parts_of(source: Source) -> Parts:
+    """Parts without a database and brokers, at a time that stands still."""
+    return Parts(
+        network=Network.TESTNET,
+        asset=ASSET,
+        source=source,
+        store=cast("Store", None),
+        publisher=cast("Publisher", None),
+        readiness=Readiness(),
+        metrics=Metrics(),
+        clock=lambda: datetime(2026, 1, 31, tzinfo=UTC),
+    )

@@ -1,19 +1,17 @@
 """Reading many wallets: all of them, within the limit, and none held up by another."""
 
 import asyncio
-from datetime import UTC, datetime
 
 import pytest
 
 from producers import reader as reader_module
-from producers.metrics import Metrics
 from producers.reader import FAULTS_MAX, Reader, Sighting
 from producers.source import State, Unavailable
 from producers.wallet import Touch
 from schema.balance_event import SnapshotType
 from schema.stellar import AccountId, Asset, Ledger, Malformed, Stroops
 from tests.people import account_id
-from tests.unit.producers.partial import PartialSource
+from tests.unit.producers.partial import PartialSource, parts_of
 from tests.unit.producers.records import ASSET
 from tests.waiting import until
 
@@ -58,15 +56,7 @@ class States(PartialSource):
 
 def reader_of(states: States) -> tuple[Reader, asyncio.Event]:
     wake = asyncio.Event()
-    reader = Reader(
-        states,
-        asset=ASSET,
-        metrics=Metrics(),
-        clock=lambda: datetime(2026, 1, 31, tzinfo=UTC),
-        wake=wake,
-        reads_at_once=AT_ONCE,
-    )
-    return reader, wake
+    return Reader(parts_of(states), wake=wake, reads_at_once=AT_ONCE), wake
 
 
 def due(count: int) -> list[tuple[AccountId, Touch]]:
