@@ -10,7 +10,6 @@ from pydantic_core import PydanticUndefined
 from consumer.api.settings import ApiSettings, Origins
 from consumer.settings import ConsumerSettings, PolicySettings
 from producers.settings import (
-    IpNetworks,
     PollSettings,
     ProducerSettings,
     SharedSecrets,
@@ -25,6 +24,7 @@ from schema.service.settings import (
     Amount,
     ChainSettings,
     DatabaseSettings,
+    IpNetworks,
     KafkaSettings,
     NetworkSettings,
     ServiceSettings,

@@ -1,22 +1,22 @@
 """What the producers read from the environment."""
 
-from collections.abc import Callable
-from ipaddress import ip_network
 from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, Field, ValidationInfo, ValidatorFunctionWrapHandler, field_validator
+from pydantic import Field, ValidationInfo, ValidatorFunctionWrapHandler, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import NoDecode
 
 from producers.webhook import signatures as webhook_signatures
-from producers.webhook.limits import IpNetwork
 from schema.service.settings import (
     ChainSettings,
     DatabaseSettings,
+    IpNetworks,
     KafkaSettings,
     NetworkSettings,
     ServiceSettings,
     Url,
+    each_of,
+    within_open_files,
 )
 
 READS_AT_ONCE_MAX: Final = 32
@@ -86,20 +86,8 @@ class PollSettings(ProducerSettings):
     """A round begins so many seconds after the one before began, or at once when that one took longer."""
 
 
-def _each(parse: Callable[[str], Any]) -> BeforeValidator:
-    """Read each of the parts between commas."""
-
-    def read(value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        return tuple(parse(part.strip()) for part in value.split(",") if part.strip())
-
-    return BeforeValidator(read)
-
-
-SigningSecrets = Annotated[tuple[Any, ...], NoDecode, _each(webhook_signatures.parse_signing)]
-SharedSecrets = Annotated[tuple[bytes, ...], NoDecode, _each(webhook_signatures.parse_shared)]
-IpNetworks = Annotated[tuple[IpNetwork, ...], NoDecode, _each(ip_network)]
+SigningSecrets = Annotated[tuple[Any, ...], NoDecode, each_of(webhook_signatures.parse_signing)]
+SharedSecrets = Annotated[tuple[bytes, ...], NoDecode, each_of(webhook_signatures.parse_shared)]
 
 
 class WebhookSettings(ProducerSettings):
@@ -122,7 +110,7 @@ class WebhookSettings(ProducerSettings):
     """Requests a second from everybody, with two seconds' worth at once."""
     webhook_requests_per_address_per_s: int = Field(100, ge=1)
     """The same from one address (of IPv6: one /64). What it sends too many does not count towards everybody's."""
-    webhook_connections_max: int = Field(500, ge=1, le=100_000)
+    webhook_connections_max: int = Field(500, ge=1, le=100_000, validate_default=True)
     """Connections at once. One too many ends the one that is longest without a request that proved itself."""
     webhook_connections_per_address_max: int = Field(100, ge=1, le=100_000)
     """The same of one address, but for WEBHOOK_TRUSTED_PROXIES."""
@@ -137,6 +125,8 @@ class WebhookSettings(ProducerSettings):
     webhook_trusted_proxies: IpNetworks = ()
     """Addresses or networks of our own proxies, with commas between: behind them the limit of requests is that of the
     last other address in `X-Forwarded-For`. Nobody else's header counts."""
+
+    _open_files = field_validator("webhook_connections_max")(within_open_files)
 
     @field_validator("webhook_shared_secrets")
     @classmethod

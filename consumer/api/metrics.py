@@ -20,5 +20,6 @@ READS: Final = Counter(
 )
 WAITING: Final = Gauge("consumer_api_waiting", "Requests that wait for their answer now.", registry=REGISTRY)
 CONNECTIONS: Final = Gauge("consumer_api_connections", "Connections that are open now.", registry=REGISTRY)
+CUT: Final = Counter("consumer_api_connections_cut", "Connections we ended.", ["cut"], registry=REGISTRY)
 KEYS: Final = Gauge("consumer_api_keys", "Public keys that tokens are checked with.", registry=REGISTRY)
 KEYS_UNREAD: Final = Counter("consumer_api_keys_unread", "Times that the keys could not be read.", registry=REGISTRY)

@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from typing import Final
 
 import structlog
-from aiohttp import ClientSession
+from aiohttp import ClientSession, web
+from yarl import URL
 
 from consumer.api import metrics
 from consumer.api.app import Api
@@ -17,15 +19,19 @@ from consumer.api.store import ApiStore
 from consumer.api.tokens import Rules
 from consumer.api.waiting import Waiting
 from consumer.starting import stop_on_signals, until_migrated
-from schema.service import health
+from schema.service import health, http_door
 from schema.service.database import TRANSIENT
-from schema.service.http_limits import Limits, serve
+from schema.service.http_connection import House, Manners
+from schema.service.problems import Handler, refusal
 from schema.service.readiness import Readiness
 
 log = structlog.get_logger(__name__)
 
 BODY_BYTES_MAX: Final = 4 * 1024  # nothing in a body is needed
 AT_ONCE_MAX: Final = 4  # of one person: a page, a retry, and somebody who waits
+HEADERS_WITHIN_S: Final = 10.0
+BODY_WITHIN_S: Final = 10.0
+STOP_WITHIN_S: Final = 5.0  # who waits for a read is answered at once when it stops
 PULSE_S: Final = 1.0
 
 
@@ -64,27 +70,60 @@ async def run(settings: ApiSettings) -> None:
             reads_per_minute=settings.api_reads_per_minute,
             origins=Origins(settings.api_allowed_origins),
         )
-        server = await serve(
-            api.routes(),
-            host=settings.api_host,
-            port=settings.api_port,
-            limits=Limits(connections_max=settings.api_connections_max, body_bytes_max=BODY_BYTES_MAX),
-            middlewares=api.middlewares(),
+        door = await stack.enter_async_context(contextlib.AsyncExitStack())
+        address = await door.enter_async_context(
+            opened(api, manners(settings), host=settings.api_host, port=settings.api_port)
         )
-        metrics.CONNECTIONS.set_function(lambda: server.counts["open"])
-        log.info("people may ask", address=f"http://{settings.api_host}:{server.port}")
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                work = (keys.run(), waiting.listen(), waiting.look(), _pulse(store, readiness))
-                running = [tasks.create_task(each) for each in work]
-                await stopping.wait()
-                waiting.end()
-                await server.close()
-                for task in running:
-                    task.cancel()
-        finally:
-            await server.close()
+        log.info("people may ask", address=str(address))
+        async with asyncio.TaskGroup() as tasks:
+            work = (keys.run(), waiting.listen(), waiting.look(), _pulse(store, readiness))
+            running = [tasks.create_task(each) for each in work]
+            await stopping.wait()
+            waiting.end()
+            await door.aclose()
+            for task in running:
+                task.cancel()
         log.info("api has stopped")
+
+
+def manners(settings: ApiSettings) -> Manners:
+    """What the settings say of who is connected."""
+    return Manners(
+        connections_max=settings.api_connections_max,
+        per_address_max=settings.api_connections_per_address_max,
+        trusted=settings.api_trusted_proxies,
+        headers_within_s=HEADERS_WITHIN_S,
+        body_within_s=BODY_WITHIN_S,
+        body_bytes_max=BODY_BYTES_MAX,
+        rest_s=settings.api_rest_s,
+        stop_within_s=STOP_WITHIN_S,
+    )
+
+
+@contextlib.asynccontextmanager
+async def opened(api: Api, manners: Manners, *, host: str, port: int) -> AsyncIterator[URL]:
+    """The door that people come to, until the block ends; yields its address."""
+    middlewares = (*api.middlewares(), _prove)
+    answer, request = await http_door.application(api.routes(), middlewares, body_bytes_max=manners.body_bytes_max)
+    house = House(
+        answer=answer,
+        request=request,
+        refusal=refusal,
+        refused=lambda problem: metrics.REQUESTS.labels("none", problem.status.value).inc(),
+        connections=metrics.CONNECTIONS,
+        cut=metrics.CUT,
+        forgets_the_gone=True,
+    )
+    async with http_door.opened(house, manners, host=host, port=port) as address:
+        yield address
+
+
+@web.middleware
+async def _prove(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Behind all others: whoever comes this far has a token, but for those who ask what anybody may."""
+    if request.match_info.http_exception is None and request.method != "OPTIONS":
+        http_door.prove(request)
+    return await handler(request)
 
 
 def _reader(settings: ApiSettings, session: ClientSession) -> Read | None:

@@ -3,11 +3,11 @@
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from consumer.settings import PolicySettings
-from schema.service.settings import ChainSettings, ServiceSettings, Url
+from schema.service.settings import ChainSettings, IpNetworks, ServiceSettings, Url, within_open_files
 from schema.stellar import Malformed
 
 SECRET_CHARACTERS_MIN: Final = 32  # RFC 7518: a key of HS256 has at least as many bits as its hash
@@ -38,8 +38,16 @@ class ApiSettings(PolicySettings, ChainSettings, ServiceSettings):
     """The port that people's requests come to. 0: a free one, said in the log."""
     api_allowed_origins: Origins = frozenset()
     """Origins of web pages that may ask: `https://app.example.org`, with commas between. None: no other origin's."""
-    api_connections_max: int = Field(500, ge=1, le=20_000)
-    """Connections at once. When they are all taken, the one longest without a request makes room."""
+    api_connections_max: int = Field(500, ge=1, le=20_000, validate_default=True)
+    """Connections at once. One too many ends the one that is longest without a request of a person."""
+    api_connections_per_address_max: int = Field(100, ge=1, le=20_000)
+    """The same of one address (of IPv6: one /64), but for API_TRUSTED_PROXIES."""
+    api_trusted_proxies: IpNetworks = ()
+    """Addresses or networks of our own proxies, with commas between: through them come everybody's connections, which
+    only API_CONNECTIONS_MAX limits."""
+    api_rest_s: float = Field(75.0, ge=0.1, le=3600)
+    """How long a connection may rest between two requests: longer than proxies keep theirs (nginx: 60 s), so that we do
+    not hang up on a request that is on its way."""
     api_requests_per_minute: int = Field(120, ge=1, le=100_000)
     """How many requests one person may make in a minute, of each process."""
     api_reads_per_minute: int = Field(6, ge=1, le=1_000)
@@ -54,6 +62,8 @@ class ApiSettings(PolicySettings, ChainSettings, ServiceSettings):
     """Who must have issued a token (`iss`): `https://<project>.supabase.co/auth/v1`. None: not looked at."""
     auth_audience: str = Field("authenticated", min_length=1)
     """Whom a token must be for (`aud`)."""
+
+    _open_files = field_validator("api_connections_max")(within_open_files)
 
     @model_validator(mode="after")
     def _keys_are_somewhere(self) -> "ApiSettings":

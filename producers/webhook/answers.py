@@ -1,11 +1,12 @@
-"""What a webhook is answered: one value for each ending, with the words that the sender reads. Pure."""
+"""What a webhook is answered: one value for each ending, with the words that the sender reads."""
 
-import json
 from enum import StrEnum
-from typing import Any, Final
+from http import HTTPStatus
+from typing import Final
 
-SERVER: Final = "webhooks"  # and not which version of what
-PROBLEM_TYPE: Final = "application/problem+json"
+from schema.service import problems
+from schema.service.problems import Trouble
+
 RETRY_AFTER_S: Final = 5  # what is away is asked for again within a second; a sender need not be so quick
 
 
@@ -23,6 +24,7 @@ class Outcome(StrEnum):
     NO_LENGTH = "no_length"
     TOO_LARGE = "too_large"
     BAD_TYPE = "bad_type"
+    BAD_EXPECT = "bad_expect"
     BAD_HINT = "bad_hint"
     TOO_MANY = "too_many"
     GONE = "gone"
@@ -41,49 +43,43 @@ _STATUS: Final = {
     Outcome.NO_LENGTH: (411, "The body's length is not said"),
     Outcome.TOO_LARGE: (413, "The body is too large"),
     Outcome.BAD_TYPE: (415, "The body is not plain JSON"),
+    Outcome.BAD_EXPECT: (417, "What is expected is not known"),
     Outcome.BAD_HINT: (422, "The body names no accounts in a way that is known"),
     Outcome.TOO_MANY: (429, "Too many requests"),
     Outcome.GONE: (400, "The sender hung up"),
     Outcome.AWAY: (503, "Not done yet"),
     Outcome.BUG: (500, "A bug of ours"),
 }
+_HEADERS: Final = {Outcome.UNAUTHORIZED: {"WWW-Authenticate": "Bearer"}, Outcome.BAD_METHOD: {"Allow": "POST"}}
 # Behind these the connection ends: where the next request begins is not known, or not worth waiting for.
-_LAST: Final = frozenset(
-    {Outcome.BAD_HTTP, Outcome.TOO_SLOW, Outcome.NO_LENGTH, Outcome.TOO_LARGE, Outcome.GONE, Outcome.BUG}
-)
+_LAST: Final = frozenset({*(Outcome(each) for each in Trouble), Outcome.NO_LENGTH})
 
 
-class Problem(Exception):
+class Problem(problems.Problem):
     """A request that is not done, and why: what is wrong, where, and what was expected instead."""
 
     def __init__(
         self, outcome: Outcome, detail: str, *, where: str = "", expected: str = "", retry_after_s: int | None = None
     ) -> None:
-        super().__init__(detail)
-        self.outcome = outcome
-        self.status, self._title = _STATUS[outcome]
-        self.ends_connection = outcome in _LAST
-        self._detail = detail
-        self._where = where
-        self._expected = expected
-        self._retry_after_s = retry_after_s
+        status, title = _STATUS[outcome]
+        headers = dict(_HEADERS.get(outcome, {}))
+        if retry_after_s is not None:
+            headers["Retry-After"] = str(retry_after_s)
+        super().__init__(
+            HTTPStatus(status),
+            outcome.value,
+            detail,
+            title=title,
+            where=where,
+            expected=expected,
+            headers=headers,
+            is_last=outcome in _LAST,
+        )
 
-    def body(self) -> bytes:
-        """RFC 9457. Escaped to ASCII: what is quoted may hold bytes that are no UTF-8."""
-        said: dict[str, Any] = {"title": self._title, "status": self.status, "detail": self._detail}
-        more = {"where": self._where, "expected": self._expected}
-        return json.dumps(said | {name: text for name, text in more.items() if text}).encode() + b"\n"
 
-    def headers(self) -> dict[str, str]:
-        """What belongs to the status."""
-        found = {"Server": SERVER}
-        if self.outcome is Outcome.UNAUTHORIZED:
-            found["WWW-Authenticate"] = "Bearer"
-        if self.outcome is Outcome.BAD_METHOD:
-            found["Allow"] = "POST"
-        if self._retry_after_s is not None:
-            found["Retry-After"] = str(self._retry_after_s)
-        return found
+def refusal(trouble: Trouble, detail: str, *, where: str = "", expected: str = "") -> Problem:
+    """What the door refuses by itself, as one of the endings."""
+    return Problem(Outcome(trouble), detail, where=where, expected=expected)
 
 
 def away(part: str) -> Problem:

@@ -1,6 +1,5 @@
 """One HTTP request, step by step, from its first line to the hint in its body; what is wrong with it is a Problem."""
 
-import asyncio
 import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -41,7 +40,7 @@ def proving() -> Iterator[None]:
         ) from unproven
 
 
-def check_form(request: web.BaseRequest, *, bytes_max: int) -> None:
+def check_form(request: web.BaseRequest) -> None:
     """What the headers say of the body, before it is read."""
     kind, _, parameters = request.headers.get("Content-Type", "").lower().partition(";")
     charset = parameters.strip().removeprefix("charset=").strip('"')
@@ -55,32 +54,6 @@ def check_form(request: web.BaseRequest, *, bytes_max: int) -> None:
         return  # in chunks: counted as they come
     if request.content_length is None:
         raise Problem(Outcome.NO_LENGTH, "it is missing", where="Content-Length", expected="the bytes of the body")
-    if request.content_length > bytes_max:
-        raise _too_large(bytes_max)
-
-
-async def body(request: web.BaseRequest, *, bytes_max: int, within_s: float) -> bytes:
-    """The whole body, within its time and size."""
-    found = bytearray()
-    try:
-        async with asyncio.timeout(within_s):
-            if request.headers.get("Expect", "").lower() == "100-continue":
-                await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-                request.writer.output_size = 0
-            async for chunk in request.content.iter_any():
-                found += chunk
-                if len(found) > bytes_max:
-                    raise _too_large(bytes_max)
-    except TimeoutError:
-        raise Problem(
-            Outcome.TOO_SLOW, f"{len(found)} bytes came within {within_s:g} s", where="body", expected="all of it"
-        ) from None
-    except web.RequestPayloadError as error:
-        reason = type(error.__cause__ or error).__name__
-        raise Problem(Outcome.BAD_HTTP, f"the body breaks off: {reason}", where="body") from error
-    except OSError as error:
-        raise Problem(Outcome.GONE, "before the body was there") from error
-    return bytes(found)
 
 
 def hint(content: bytes) -> Hint:
@@ -92,9 +65,3 @@ def hint(content: bytes) -> Hint:
     except Malformed as error:
         detail = f"{error.got} is not what it should be"
         raise Problem(Outcome.BAD_HINT, detail, where=error.field, expected=error.expected) from error
-
-
-def _too_large(bytes_max: int) -> Problem:
-    return Problem(
-        Outcome.TOO_LARGE, f"more than {bytes_max} bytes", where="body", expected=f"at most {bytes_max} bytes"
-    )

@@ -24,13 +24,16 @@ from producers.start import check_network
 from producers.store import Away
 from producers.webhook import requests as webhook_requests
 from producers.webhook import signatures as webhook_signatures
-from producers.webhook.answers import SERVER, Outcome, Problem, away
-from producers.webhook.door import Door, Manners, opened, response
+from producers.webhook.answers import Outcome, Problem, away, refusal
 from producers.webhook.hints import Hint
-from producers.webhook.limits import Rates, client_address
 from producers.webhook.metrics import WebhookMetrics
+from producers.webhook.rates import Rates
 from producers.webhook.reads import Busy, Reads, Served
 from producers.webhook.signatures import Secrets
+from schema.service import http_door
+from schema.service.http_connection import House, Manners
+from schema.service.http_crowd import client_address
+from schema.service.problems import HEADERS
 from schema.stellar import Ledger, Network
 
 log = structlog.get_logger(__name__)
@@ -53,22 +56,19 @@ async def serve(settings: WebhookSettings, parts: Parts) -> None:
     metrics = WebhookMetrics(parts.metrics.registry)
     reads = Reads(parts, reads_at_once=settings.states_at_once)
     webhooks = Webhooks(settings, parts, reads, metrics)
-    manners = Manners(
-        headers_within_s=settings.webhook_headers_within_s,
-        rest_s=settings.webhook_rest_s,
-        connections_max=settings.webhook_connections_max,
-        per_address_max=settings.webhook_connections_per_address_max,
-        trusted=settings.webhook_trusted_proxies,
-        stop_within_s=settings.webhook_answer_within_s,
-    )
     fatal: Fatal | None = None
     try:
         async with asyncio.TaskGroup() as tasks:
             for work in (reads.run(), parts.publisher.watch(), _watch_database(parts), _watch_history(parts)):
                 tasks.create_task(work)
-            async with opened(
-                webhooks.answer, manners, metrics, host=settings.webhook_host, port=settings.webhook_port
-            ):
+            async with contextlib.AsyncExitStack() as door:
+                host, port = settings.webhook_host, settings.webhook_port
+                opened = http_door.opened(_house(webhooks, metrics), _manners(settings), host=host, port=port)
+                try:
+                    address = await door.enter_async_context(opened)
+                except OSError as error:
+                    raise Fatal(f"WEBHOOK_HOST and WEBHOOK_PORT cannot be opened: {error}") from error
+                log.info("webhooks are taken in", door=str(address))
                 await asyncio.Event().wait()
     except* Fatal as group:
         fatal = _first(group)
@@ -99,27 +99,19 @@ class Webhooks:
         self._latest_asked_s = -AGAIN_S
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        """The answer to one request, whatever it is."""
-        door = request.protocol
-        assert isinstance(door, Door)
-        door.begin()
+        """What came of a request; a Problem where it is not done."""
         began_s = _now_s()
         try:
-            found = await self._answer(request, door)
+            found = await self._answer(request)
         except Problem as problem:
-            say = log.info if door.is_busy else log.debug  # strangers do not fill the log
-            say("webhook refused", outcome=problem.outcome.value, reason=str(problem))
-            self._metrics.requests.labels(problem.outcome.value).inc()
-            return response(problem)
-        finally:
-            door.rest()
+            say = log.info if http_door.is_proven(request) else log.debug  # strangers do not fill the log
+            say("webhook refused", outcome=problem.code, reason=str(problem))
+            raise
         self._metrics.requests.labels(Outcome.DONE.value).inc()
         self._metrics.seconds.observe(_now_s() - began_s)
-        return web.Response(
-            body=orjson.dumps(found) + b"\n", content_type="application/json", headers={"Server": SERVER}
-        )
+        return web.Response(body=orjson.dumps(found) + b"\n", content_type="application/json", headers=HEADERS)
 
-    async def _answer(self, request: web.BaseRequest, door: Door) -> dict[str, int]:
+    async def _answer(self, request: web.BaseRequest) -> dict[str, int]:
         settings = self._settings
         self._check_rate(request)
         webhook_requests.check_address(request)
@@ -127,13 +119,11 @@ class Webhooks:
             claim = webhook_signatures.claim(
                 webhook_requests.headers(request), secrets=self._secrets, now=self._parts.clock()
             )
-        webhook_requests.check_form(request, bytes_max=settings.webhook_body_bytes_max)
-        body = await webhook_requests.body(
-            request, bytes_max=settings.webhook_body_bytes_max, within_s=settings.webhook_body_within_s
-        )
+        webhook_requests.check_form(request)
+        body = await http_door.body(request)
         with webhook_requests.proving():
             claim.prove(body, self._secrets)
-        door.prove()
+        http_door.prove(request)
         hint = webhook_requests.hint(body)
         try:
             async with asyncio.timeout(settings.webhook_answer_within_s):
@@ -197,6 +187,30 @@ class Webhooks:
         address = client_address(request.remote or "", forwarded, self._settings.webhook_trusted_proxies)
         if wait_s := self._rates.wait_s(address, _now_s()):
             raise Problem(Outcome.TOO_MANY, f"come again in {wait_s} s", retry_after_s=wait_s)
+
+
+def _manners(settings: WebhookSettings) -> Manners:
+    return Manners(
+        connections_max=settings.webhook_connections_max,
+        per_address_max=settings.webhook_connections_per_address_max,
+        trusted=settings.webhook_trusted_proxies,
+        headers_within_s=settings.webhook_headers_within_s,
+        body_within_s=settings.webhook_body_within_s,
+        body_bytes_max=settings.webhook_body_bytes_max,
+        rest_s=settings.webhook_rest_s,
+        stop_within_s=settings.webhook_answer_within_s,
+    )
+
+
+def _house(webhooks: Webhooks, metrics: WebhookMetrics) -> House:
+    return House(
+        answer=webhooks.answer,
+        refusal=refusal,
+        refused=lambda problem: metrics.requests.labels(problem.code).inc(),
+        connections=metrics.connections,
+        cut=metrics.cut,
+        forgets_the_gone=False,  # what was begun goes on: the facts are true whoever hears the answer
+    )
 
 
 async def _check_network(parts: Parts) -> None:

@@ -1,16 +1,21 @@
 """The environment, read once: frozen settings, every missing or malformed variable named in one error."""
 
+import resource
 import sys
-from typing import Annotated, NoReturn, TypeVar
+from collections.abc import Callable
+from ipaddress import ip_network
+from typing import Annotated, Any, Final, NoReturn, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from schema import balance_event, deposit_command, deposit_result
+from schema.service.http_crowd import IpNetwork
 from schema.stellar import Address, Asset, Malformed, Network, Stroops, parse_account_id, parse_address, parse_stroops
 
 EXIT_BAD_ENVIRONMENT = 2
 DEAD_LETTERS_TOPIC = "stellar.dead-letters"
+FILES_BESIDE: Final = 300  # open files of everything but connections: brokers, database, what is being closed
 
 _S = TypeVar("_S", bound=BaseSettings)
 
@@ -32,11 +37,39 @@ def _url_without_slash(value: str) -> str:
     return value.rstrip("/")
 
 
+def each_of(parse: Callable[[str], Any]) -> BeforeValidator:
+    """Read each of the parts between commas."""
+
+    def read(value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(parse(part.strip()) for part in value.split(",") if part.strip())
+
+    return BeforeValidator(read)
+
+
+def files_of(connections_max: int) -> int:
+    """How many files a process has open with so many connections."""
+    return connections_max + FILES_BESIDE
+
+
+def within_open_files(connections_max: int) -> int:
+    """Each connection is an open file: ValueError when this process may never have as many."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY and most < files_of(connections_max):
+        raise ValueError(
+            f"{connections_max} connections need {files_of(connections_max)} open files, and this process may have"
+            f" {most}: raise its limit (ulimit -n), or set this lower"
+        )
+    return connections_max
+
+
 Amount = Annotated[Stroops, BeforeValidator(_stroops), Field(ge=0)]
 Addresses = Annotated[frozenset[Address], NoDecode, BeforeValidator(_addresses)]
 AddressText = Annotated[str, AfterValidator(parse_address)]
 AccountText = Annotated[str, AfterValidator(parse_account_id)]
 Url = Annotated[str, AfterValidator(_url_without_slash)]
+IpNetworks = Annotated[tuple[IpNetwork, ...], NoDecode, each_of(ip_network)]
 
 
 class Settings(BaseSettings):

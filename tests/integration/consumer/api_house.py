@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,11 +10,15 @@ from uuid import UUID, uuid4
 
 import asyncpg
 from aiohttp import ClientSession
+from yarl import URL
 
+from consumer.api import metrics
 from consumer.api.app import PATH, Api
 from consumer.api.cors import Origins
 from consumer.api.keys import KeyRing
 from consumer.api.rates import Rates
+from consumer.api.service import manners, opened
+from consumer.api.settings import ApiSettings
 from consumer.api.store import ApiStore
 from consumer.api.tokens import Rules
 from consumer.api.waiting import Waiting
@@ -22,15 +26,28 @@ from consumer.wallet import Policy
 from producers import answers
 from producers.store import Store as ProducersStore
 from schema.balance_event import BalanceEvent
-from schema.service.http_limits import Limits, Server, serve
+from schema.service.http_connection import Manners
 from schema.service.readiness import Readiness
 from schema.stellar import Network
 from tests.people import Person
-from tests.signing import ISSUER, claims, jwk, jwks, token
+from tests.signing import ISSUER, SECRET, claims, jwk, jwks, token
 from tests.unit.consumer.worlds import POLICY, USDC
 from tests.waiting import until
 
 APP = "https://app.example.org"
+MANNERS = replace(
+    manners(
+        ApiSettings.model_validate(
+            {
+                "database_url": "postgresql://nobody@127.0.0.1/none",
+                "stellar_network": "testnet",
+                "asset_issuer": USDC.issuer,
+                "auth_jwt_secret": SECRET,
+            }
+        )
+    ),
+    stop_within_s=0.2,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,15 +63,21 @@ class Said:
 class ApiHouse:
     """The API, and ways to ask it."""
 
-    server: Server
+    address: URL
     api: Api
     http: ClientSession
     connection: asyncpg.Connection
     producers: ProducersStore
+    stop: Callable[[], Awaitable[None]]  # as a signal does
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server.port}"
+        return str(self.address)
+
+    @property
+    def connections(self) -> float:
+        """How many are open."""
+        return metrics.REGISTRY.get_sample_value("consumer_api_connections") or 0
 
     async def ask(
         self, method: str, path: str = "", *, person: Person | None = None, headers: Mapping[str, str] | None = None
@@ -102,7 +125,7 @@ async def api_house(
     reads_per_minute: int = 100,
     requests_per_minute: int = 10_000,
     at_once_max: int = 100,
-    limits: Limits | None = None,
+    manners: Manners = MANNERS,
     **changed: Any,
 ) -> AsyncIterator[ApiHouse]:
     """The API for the length of the block; its tasks' failures are the block's."""
@@ -122,18 +145,23 @@ async def api_house(
         reads_per_minute=reads_per_minute,
         origins=Origins(frozenset({APP})),
     )
-    limits = limits or Limits(body_bytes_max=4096)
-    server = await serve(
-        api.routes(), host="127.0.0.1", port=0, limits=limits, middlewares=api.middlewares(), shutdown_s=0.2
-    )
     producers = await ProducersStore.open(database_url)
     tasks = [asyncio.create_task(each) for each in (waiting.listen(), waiting.look())]
     try:
-        async with ClientSession() as http:
-            yield ApiHouse(server=server, api=api, http=http, connection=connection, producers=producers)
+        async with contextlib.AsyncExitStack() as door, ClientSession() as http:
+            address = await door.enter_async_context(opened(api, manners, host="127.0.0.1", port=0))
+
+            async def stop() -> None:
+                waiting.end()
+                await door.aclose()
+
+            try:
+                yield ApiHouse(
+                    address=address, api=api, http=http, connection=connection, producers=producers, stop=stop
+                )
+            finally:
+                waiting.end()
     finally:
-        waiting.end()
-        await server.close()
         for task in tasks:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):

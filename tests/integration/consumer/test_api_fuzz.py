@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from dataclasses import replace
 from random import Random
 from typing import Final
 
@@ -9,8 +10,7 @@ import asyncpg
 from aiohttp import ClientSession
 
 from consumer.api.app import PATH
-from schema.service.http_limits import Limits
-from tests.integration.consumer.api_house import ApiHouse, api_house
+from tests.integration.consumer.api_house import MANNERS, ApiHouse, api_house
 from tests.people import Person
 from tests.signing import claims, encoded, token
 
@@ -57,8 +57,10 @@ async def test_no_request_is_an_error_of_ours(
     database_url: str, connection: asyncpg.Connection, person: Person
 ) -> None:
     """Of bytes, of headers, of tokens, of paths: only statuses that are meant, and rows only of who may ask."""
-    limits = Limits(connections_max=200, header_within_s=0.4, body_within_s=0.4, body_bytes_max=4096)
-    async with api_house(database_url, connection, limits=limits, reads_per_minute=1) as house:
+    manners = replace(
+        MANNERS, connections_max=200, per_address_max=200, headers_within_s=0.4, body_within_s=0.4, rest_s=0.4
+    )
+    async with api_house(database_url, connection, manners=manners, reads_per_minute=1) as house:
         random = Random(SEED)  # noqa: S311 - a search, repeated by its seed
         plans = iter([_request(random, person) for _ in range(REQUESTS)])
         seen: set[str] = set()
@@ -81,7 +83,7 @@ async def test_no_request_is_an_error_of_ours(
 
 async def _send(house: ApiHouse, plan: bytes) -> set[str]:
     """The status of whatever is answered."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", house.server.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", house.address.port)
     try:
         writer.write(plan)
         async with asyncio.timeout(30):

@@ -2,15 +2,15 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 import asyncpg
 from aiohttp import ClientSession
 
 from consumer.api.app import PATH
 from schema import migrate
-from schema.service.http_limits import Limits
 from tests.fixtures_database import NewServer
-from tests.integration.consumer.api_house import ApiHouse, api_house
+from tests.integration.consumer.api_house import MANNERS, ApiHouse, api_house
 from tests.people import Person, add_person
 from tests.signing import claims, token
 from tests.waiting import until
@@ -78,7 +78,7 @@ async def test_who_goes_away_leaves_nothing(house: ApiHouse, person: Person) -> 
         await asyncio.gather(*waits, return_exceptions=True)
 
     async def is_free() -> bool:
-        return house.server.counts["open"] == 0 and not house.api.waiting._waiters and not house.api.rates._in_hand
+        return house.connections == 0 and not house.api.waiting._waiters and not house.api.rates._in_hand
 
     await until(is_free, "everything is free again")
     assert not house.api.waiting._settled
@@ -123,10 +123,10 @@ async def test_slow_strangers_keep_nobody_out(
     database_url: str, connection: asyncpg.Connection, person: Person
 ) -> None:
     """With every connection taken by somebody who says nothing, a person is answered all the same."""
-    limits = Limits(connections_max=30, header_within_s=60, body_bytes_max=4096)
-    async with api_house(database_url, connection, limits=limits) as house:
-        strangers = [await asyncio.open_connection("127.0.0.1", house.server.port) for _ in range(100)]
-        await until(lambda: _true(house.server.counts["open"] == limits.connections_max), "every connection is taken")
+    manners = replace(MANNERS, connections_max=30, headers_within_s=60)
+    async with api_house(database_url, connection, manners=manners) as house:
+        strangers = [await asyncio.open_connection("127.0.0.1", house.address.port) for _ in range(100)]
+        await until(lambda: _true(house.connections == manners.connections_max), "every connection is taken")
         assert (await house.ask("GET", person=person)).status == 200
         for _, writer in strangers:
             writer.close()

@@ -1,11 +1,13 @@
 """Webhooks while something is away: 503 and nothing lost, then the same webhook again and it is done."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 
 import orjson
 import pytest
 
+from producers.source import Fatal
 from producers.webhook import service as webhooks
 from sandbox.broker import EmbeddedBroker
 from sandbox.horizon_faults import Fault
@@ -141,6 +143,16 @@ async def test_a_state_that_makes_no_sense_is_a_dead_letter_and_acked(scene: Sce
         assert (reply.status, reply.json["published"], reply.json["refused"]) == (200, 1, 1)
     row = await scene.connection.fetchrow("select topic, reason from public.dead_letters")
     assert tuple(row) == ("horizon:accounts", "malformed balances[0].balance")
+
+
+async def test_a_port_that_is_taken_is_said(scene: Scene) -> None:
+    """It is no bug: it ends, and names the settings."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as other,
+        pytest.raises(Fatal, match="WEBHOOK_HOST and WEBHOOK_PORT cannot be opened"),
+    ):
+        async with door(scene, webhook_port=other.getsockname()[1]):
+            raise AssertionError
 
 
 async def test_one_wallet_that_hangs_holds_up_no_other(scene: Scene) -> None:

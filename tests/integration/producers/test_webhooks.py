@@ -228,6 +228,7 @@ def table(scene: Scene) -> list[tuple[Outcome, int, bytes]]:
         (Outcome.BAD_TYPE, 415, request(body, good | {"content-type": "text/plain"})),
         (Outcome.BAD_TYPE, 415, request(body, good | {"content-type": "application/json; charset=latin-1"})),
         (Outcome.BAD_TYPE, 415, request(body, good | {"content-encoding": "gzip"})),
+        (Outcome.BAD_EXPECT, 417, request(body, good | {"expect": "200-ok"})),
         (Outcome.BAD_HINT, 422, request(b"{}", signed(b"{}"))),
         (Outcome.BAD_HINT, 422, request(naming("G"), signed(naming("G")))),
     ]

@@ -1,13 +1,11 @@
-"""Who may ask how much, and who keeps a connection."""
+"""Who keeps a connection, and whose an address is."""
 
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from producers.webhook.limits import BURST_S, Crowd, Rates, client_address, group
+from schema.service.http_crowd import Crowd, client_address, group
 
 
 @dataclass(eq=False)
@@ -26,36 +24,6 @@ def crowd(*guests: Guest, connections_max: int = 4, per_address_max: int = 3) ->
     found: Crowd[Guest] = Crowd(connections_max=connections_max, per_address_max=per_address_max)
     found.guests.update(guests)
     return found
-
-
-def test_a_burst_then_a_steady_rate() -> None:
-    """Two seconds' worth at once, then one for each part of a second, and a wait that is true."""
-    rates = Rates(per_s=1000, per_address_per_s=10, now_s=0.0)
-    assert [rates.wait_s("a", 0.0) for _ in range(21)] == [0] * 20 + [1]
-    assert rates.wait_s("a", 0.05) == 1
-    assert rates.wait_s("a", 0.11) == 0
-    assert [rates.wait_s("b", 0.11) for _ in range(20)] == [0] * 20
-
-
-def test_one_address_does_not_use_up_everybodys() -> None:
-    """What one address is refused does not count towards all; what many addresses ask does."""
-    rates = Rates(per_s=100, per_address_per_s=10, now_s=0.0)
-    for _ in range(10_000):
-        rates.wait_s("flood", 0.0)
-    assert rates.wait_s("good", 0.0) == 0
-    refused = sum(bool(rates.wait_s(str(number), 0.0)) for number in range(1_000))
-    assert refused == 1_000 - (100 * BURST_S - 10 * BURST_S - 1)
-
-
-@given(st.lists(st.floats(0, 1), max_size=200), st.integers(1, 50))
-def test_no_second_has_more_than_its_rate(pauses_s: list[float], per_s: int) -> None:
-    """However they come: never more than the burst and the rate since the beginning."""
-    rates = Rates(per_s=10**6, per_address_per_s=per_s, now_s=0.0)
-    now_s, taken = 0.0, 0
-    for pause_s in pauses_s:
-        now_s += pause_s
-        taken += rates.wait_s("a", now_s) == 0
-        assert taken <= per_s * (BURST_S + now_s) + 1e-6
 
 
 def test_room_is_made_by_who_never_brought_anything() -> None:
