@@ -9,9 +9,11 @@ from typing import Any, Final
 
 import orjson
 
+from bench.million_horizon import START_LEDGER
 from bench.million_payments import Payments
 from bench.million_world import Program, Ran, World, load
 from producers.source import PAGE_RECORDS_MAX
+from schema.stellar import format_stroops
 
 CHANGED: Final = 1_000
 WALKS: Final = 4
@@ -139,13 +141,13 @@ async def first_start(world: World, pages_s: float, *, consumer: Program, is_bes
 
 async def polls(world: World, pages_s: float) -> AsyncIterator[Figure]:
     """A round where nothing changed, and one where a thousand did."""
-    yield await _poll(world, pages_s, "poll, nothing changed")
+    yield await poll(world, pages_s, "poll, nothing changed")
     payments = Payments(world, seed=2)
     await payments.begin()
     changed = min(CHANGED, world.people.count // 10)
     await payments.pay(changed)
     await payments.closed()
-    figure = await _poll(world, pages_s, f"poll, {changed:,} changed")
+    figure = await poll(world, pages_s, f"poll, {changed:,} changed")
     await payments.end()
     figure.more["payments"] = await payments.late()
     yield figure
@@ -160,12 +162,8 @@ async def reconciled(world: World, pages_s: float) -> list[Figure]:
     await stream.until(lambda found: found.get("producers_wallets_tracked") == world.people.count)
     again = Figure(step="the stream again", wallets=world.people.count, seconds=time.perf_counter() - began_s)
     paying = asyncio.create_task(payments.run())
-    asked = await world.asked()
-    ran = await world.run("reconcile", "producers", "reconcile", "--json")
+    figure = await reconcile(world, pages_s)
     paying.cancel()
-    said = orjson.loads(ran.said)
-    figure = _ran("reconcile", world, ran, beside="bare pages", beside_s=pages_s, asked=asked, now=await world.asked())
-    figure.more = {"equal": said["equal"], "apart": said["apart"], "sentence": said["sentence"]}
     await payments.end()
     again.more["stopped_s"] = round(await stream.stop(), 2)
     again.more["payments"] = await payments.late()
@@ -173,7 +171,34 @@ async def reconciled(world: World, pages_s: float) -> list[Figure]:
     return [again, figure]
 
 
-async def _poll(world: World, pages_s: float, step: str) -> Figure:
+async def reconcile(world: World, pages_s: float) -> Figure:
+    """The proof."""
+    asked = await world.asked()
+    ran = await world.run("reconcile", "producers", "reconcile", "--json")
+    said = orjson.loads(ran.said)
+    figure = _ran("reconcile", world, ran, beside="bare pages", beside_s=pages_s, asked=asked, now=await world.asked())
+    figure.more = {"equal": said["equal"], "apart": said["apart"], "sentence": said["sentence"]}
+    return figure
+
+
+async def record_all(world: World, file: Path) -> None:
+    """Every wallet's fact as the consumer would have stored it."""
+    people, connection = world.people, world.connection
+    with file.open("w", encoding="utf-8") as lines:
+        for each in range(people.count):
+            is_there = not people.is_absent(each)
+            version = START_LEDGER - people.ledgers_ago(each) if is_there else START_LEDGER
+            balance = format_stroops(people.stroops(each)) if is_there else "0"
+            lines.write(f"{people.user_id(each)},{people.account_id(each)},testnet,{version},{balance},{is_there}\n")
+    users = ((people.user_id(number),) for number in range(people.count))
+    await connection.copy_records_to_table("users", schema_name="auth", columns=["id"], records=users)
+    columns = ["user_id", "public_key", "network", "balance_ledger", "previous_usdc_balance", "balance_authorized"]
+    await connection.copy_to_table("stellar_wallets", source=file, columns=columns, format="csv")
+    await connection.execute("vacuum analyze auth.users, public.stellar_wallets")
+
+
+async def poll(world: World, pages_s: float, step: str) -> Figure:
+    """One round."""
     asked = await world.asked()
     ran = await world.run("poll", "producers", "poll", "--once")
     said = orjson.loads(ran.said)
