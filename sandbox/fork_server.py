@@ -85,8 +85,7 @@ def _live(wish: Wish, become: Become, leash: Callable[[], None] | None, pipe: Se
 
 
 def _part(wish: Wish, leash: Callable[[], None] | None, pipe: Sequence[int]) -> None:
-    """Leave everything of the server's behind: its session, signals, files and environment."""
-    os.setsid()
+    """Leave everything of the server's behind but its session: its signals, files and environment."""
     if leash is not None:
         leash()
     signal.set_wakeup_fd(-1)

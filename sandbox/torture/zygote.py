@@ -40,6 +40,7 @@ def main() -> None:
 
 
 def _become(wish: fork_server.Wish) -> int:
+    os.setsid()  # as a service manager does it; Linux shares out the processor by sessions
     module, arguments = wish["module"], wish["arguments"]
     if wish["shift_s"]:
         command = [sys.executable, "-m", _CLOCK, str(wish["shift_s"]), module, *arguments]
