@@ -102,15 +102,18 @@ class Connection(web.RequestHandler):
         self._expect(self.manners.body_within_s + LINGER_S)
 
     def take(self) -> None:
-        """The request is whole: how long its answer takes is for who gives it, and nobody is let in instead."""
-        self.is_busy = True
+        """The request is whole: how long its answer takes is for who gives it."""
         self._expect(None)
+
+    def prove(self) -> None:
+        """The request is from who may send it: it is answered whatever the crowd, and stays before others."""
+        self.is_busy = self.is_proven = True
 
     def rest(self) -> None:
         """The request is answered: the answer must be taken, and the next request begin, in time."""
         if self.transport is None:
             return  # the sender hung up meanwhile
-        if self.is_busy and self.is_proven:
+        if self.is_busy:
             self.since_s = self._loop.time()
         self.is_busy = False
         self._is_resting = True

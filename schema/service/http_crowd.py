@@ -14,8 +14,8 @@ class Guest(Protocol):
 
     address: str
     is_trusted: bool  # one of our own proxies': it brings many senders' requests
-    is_busy: bool  # with a request that is whole: it is never put out
-    is_proven: bool  # it has brought one that proved itself
+    is_busy: bool  # with a request that proved itself: it is never put out
+    is_proven: bool  # it has brought one before
     since_s: float  # since when it has brought none
 
 

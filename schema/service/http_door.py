@@ -3,8 +3,8 @@
 By itself aiohttp waits an hour for a request to begin, and for ever for one to go on. Here a connection must bring its
 headers in time, from when it was made or from their first byte after an answer, and may rest only so long in between. A
 body has its own time and size; how long the answer takes is for who gives it. Where there are too many connections, the
-one that is longest without a request that proved itself is cut, so that whoever only sits there keeps nobody out; who
-is being answered is never cut for another.
+one that is longest without a request that proved itself is cut, so that whoever only sits there keeps nobody out; while
+such a request is answered its connection is never cut for another.
 """
 
 import asyncio
@@ -109,8 +109,8 @@ class Server(web.Server):
 
 
 def prove(request: web.BaseRequest) -> None:
-    """The request is from who may send it: its connection stays when others are cut."""
-    _connection(request).is_proven = True
+    """The request is from who may send it: it is answered whatever the crowd, and stays before others."""
+    _connection(request).prove()
 
 
 def is_proven(request: web.BaseRequest) -> bool:
@@ -119,9 +119,7 @@ def is_proven(request: web.BaseRequest) -> bool:
 
 
 async def body(request: web.BaseRequest) -> bytes:
-    """The whole body, within its time and size, or a Problem. Who waits for a word before sending it is told to go on;
-    and who has sent it is being answered.
-    """
+    """The whole body, within its time and size, or a Problem. Who waits for a word to send it is told to go on."""
     connection = _connection(request)
     manners, refusal = connection.manners, connection.house.refusal
     size = f"at most {manners.body_bytes_max} bytes"

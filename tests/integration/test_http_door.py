@@ -1,6 +1,7 @@
 """A door as such, before a house of this test: what handlers do wrong, how it stops, and how many files it opens."""
 
 import asyncio
+import contextlib
 import resource
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from yarl import URL
 
-from schema.service import http_door
+from schema.service import http_connection, http_door
 from schema.service.http_connection import Answer, House, Manners
 from schema.service.problems import Problem, refusal
 from schema.service.settings import FILES_BESIDE
@@ -124,6 +125,59 @@ async def test_a_stop_asked_for_again_finishes_what_is_in_hand() -> None:
     assert (await reader.read()).endswith(b"finished")
     writer.close()
     await writer.wait_closed()
+
+
+@pytest.mark.parametrize("proves", [True, False])
+async def test_only_what_proved_itself_is_never_put_out(*, proves: bool) -> None:
+    """While answers are worked out, a newcomer is turned away where they are for who has proved something; else who
+    asked first makes room.
+    """
+    begun = 0
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        nonlocal begun
+        await http_door.body(request)
+        if proves:
+            http_door.prove(request)
+        begun += 1
+        await go_on.wait()
+        return web.Response(text="finished")
+
+    go_on = asyncio.Event()
+    async with opened(answer, connections_max=2, stop_within_s=30.0) as address:
+        streams = []
+        for number in range(3):
+            streams.append(await asyncio.open_connection(address.host, address.port))
+            streams[-1][1].write(GET)
+            if number < 2 or not proves:
+                await until(lambda number=number: _true(begun == number + 1), "it is in hand")  # type: ignore[misc]
+        gone = streams[2 if proves else 0][0]
+        with contextlib.suppress(ConnectionError):
+            assert await asyncio.wait_for(gone.read(), 30) == b""
+        go_on.set()
+        for reader, writer in streams:
+            if reader is not gone:
+                assert (await reader.readuntil(b"finished")).startswith(b"HTTP/1.1 200 ")
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+
+async def test_an_answer_takes_as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the request is whole no deadline of the door is left."""
+    monkeypatch.setattr(http_connection, "LINGER_S", 0.0)
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        await http_door.body(request)
+        await asyncio.sleep(0.4)
+        return web.Response(text="finished")
+
+    async with opened(answer, body_within_s=0.1) as address:
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        writer.write(GET)
+        assert (await reader.readuntil(b"finished")).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+        await writer.wait_closed()
 
 
 @pytest.mark.parametrize("forgets", [True, False])
