@@ -10,7 +10,7 @@ import aiohttp
 from producers import effects, horizon_wire, payments
 from producers.budget import Budget
 from producers.horizon_holders import HorizonHolders
-from producers.horizon_http import SILENCE_S_MAX, Answer, HorizonHttp
+from producers.horizon_http import SILENCE_S_MAX, HorizonHttp, Parsed
 from producers.source import PAGE_RECORDS_MAX, History, Page, State, Unavailable, making_sense
 from schema.balance_event import Movement
 from schema.service.readiness import Readiness
@@ -140,6 +140,6 @@ def _next(cursor: Cursor | None) -> Mapping[str, str]:
     return limits if cursor is None else {"cursor": cursor, **limits}
 
 
-def _page(path: str, answer: Answer) -> Page:
+def _page(path: str, answer: Parsed) -> Page:
     with making_sense(path):
         return horizon_wire.page(answer.body)

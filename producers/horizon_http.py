@@ -27,7 +27,7 @@ _GONE: Final = 410
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Parsed:
     """What came back, as JSON."""
 
     body: Any  # None: 404
@@ -59,12 +59,12 @@ class HorizonHttp(Asking):
         *,
         is_state: bool = False,
         must_be_there: bool = False,
-    ) -> Answer:
+    ) -> Parsed:
         return await self._answered(
             lambda: self._ask(path, parameters or {}, is_state=is_state, must_be_there=must_be_there)
         )
 
-    async def _ask(self, path: str, parameters: Mapping[str, str], *, is_state: bool, must_be_there: bool) -> Answer:
+    async def _ask(self, path: str, parameters: Mapping[str, str], *, is_state: bool, must_be_there: bool) -> Parsed:
         reply = await self._send(path, "GET", f"{self.url}{path}", params=parameters)
         observed = horizon_wire.latest_ledger(reply.headers)
         if reply.status not in (asking.OK, _NOT_FOUND):
@@ -76,9 +76,9 @@ class HorizonHttp(Asking):
         if reply.status == _NOT_FOUND:
             if must_be_there:
                 raise Unavailable(f"{path}: not there yet")
-            return Answer(None, observed)
+            return Parsed(None, observed)
         with making_sense(path):
-            return Answer(horizon_wire.parse(reply.body), observed)
+            return Parsed(horizon_wire.parse(reply.body), observed)
 
     def _refuse(self, path: str, reply: Reply) -> NoReturn:
         problem = horizon_wire.problem(reply.body)
