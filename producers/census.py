@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 
 SINGLY_MAX: Final = 1_000  # so many are read one by one, in the cycles
 PORTION: Final = 500  # of one cycle: each drains the payments, which costs a request, and pages of holders have 200
+BESIDE_OTHERS: Final = 100  # of a cycle that reads wallets which were paid: they are told with all that it tells
 WAITING_MAX: Final = 2 * PORTION
 NEIGHBOURS: Final = 5_000  # wallets that are read by one plan: some 20 ms of the loop
 BEGINNING_CHARACTERS: Final = 4  # of an address: 4,096 of them, some 250 wallets of a million each
@@ -56,10 +57,11 @@ class Census:
         """
         return self._found.qsize() >= PORTION
 
-    def take(self) -> list[Sighting]:
+    def take(self, *, beside_others: bool = False) -> list[Sighting]:
         """What was read, a portion at most. Call `taken` when it is dealt with; not called, it stays unread."""
         self.taken()
-        found = [self._found.get_nowait() for _ in range(min(PORTION, self._found.qsize()))]
+        portion = BESIDE_OTHERS if beside_others else PORTION
+        found = [self._found.get_nowait() for _ in range(min(portion, self._found.qsize()))]
         self._taken += len(found)
         return found
 

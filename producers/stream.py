@@ -149,7 +149,7 @@ class Stream:
         if is_drained:
             self._drained_at_s = now_s()
         due = await self._due(is_drained=is_drained)
-        sightings = self._census.take() + await self._reader.read(due, seconds=ROUND_S)
+        sightings = self._census.take(beside_others=bool(due)) + await self._reader.read(due, seconds=ROUND_S)
         told = await self._tell(sightings, is_drained=is_drained)
         await publish(told, self._parts)
         self._settle(sightings, told)

@@ -129,6 +129,22 @@ async def test_cycles_are_woken_for_whole_portions() -> None:
 
 
 @pytest.mark.usefixtures("small")
+async def test_who_is_paid_is_told_with_few_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cycle that has wallets of its own to read is given a small portion; the rest comes with later ones."""
+    monkeypatch.setattr(census_module, "BESIDE_OTHERS", 3)
+    census = Census(
+        States(), await missed(), asset=ASSET, clock=lambda: datetime(2026, 1, 31, tzinfo=UTC), wake=asyncio.Event()
+    )
+    census.look()
+    task = asyncio.create_task(census.run())
+    async with asyncio.timeout(30):
+        while not census.is_full:  # noqa: ASYNC110 - it says nothing more
+            await asyncio.sleep(0)
+    assert [len(census.take(beside_others=True)), len(census.take())] == [3, 8]
+    task.cancel()
+
+
+@pytest.mark.usefixtures("small")
 async def test_an_interrupted_census_goes_on_with_those_that_did_not_come() -> None:
     """The source gives up in the midst: those that were read are not asked for again."""
     source, wallets = States(), await missed()
