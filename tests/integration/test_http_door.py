@@ -144,13 +144,13 @@ async def test_only_what_proved_itself_is_never_put_out(*, proves: bool) -> None
         return web.Response(text="finished")
 
     go_on = asyncio.Event()
-    async with opened(answer, connections_max=2, stop_within_s=30.0) as address:
+    async with opened(answer, connections_max=2) as address:
         streams = []
         for number in range(3):
             streams.append(await asyncio.open_connection(address.host, address.port))
             streams[-1][1].write(GET)
             if number < 2 or not proves:
-                await until(lambda number=number: _true(begun == number + 1), "it is in hand")  # type: ignore[misc]
+                await until(lambda number=number: _true(begun == number + 1), "it is in hand", deadline_s=20)  # type: ignore[misc]
         gone = streams[2 if proves else 0][0]
         with contextlib.suppress(ConnectionError):
             assert await asyncio.wait_for(gone.read(), 30) == b""
