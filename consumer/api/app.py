@@ -29,6 +29,7 @@ from consumer.api.store import Answered, ApiStore, Busy, TooMany
 from consumer.api.tokens import Person, Refused, Rules, UnknownKey, verify
 from consumer.api.view import evaluate, request_json, request_status, wallet_json
 from consumer.api.waiting import Waiting
+from schema.service import http_door
 from schema.service.database import TRANSIENT
 from schema.service.problems import HEADERS, Handler, as_problem, problem
 
@@ -164,6 +165,7 @@ class Api:
         again_s = self.rates.begin(person.user_id, now_s=time.monotonic())
         if again_s:
             return _too_many(again_s, "too_many_requests", "You asked too often, or too much at once.")
+        http_door.prove(request)
         try:
             request[_PERSON] = person
             return await handler(request)

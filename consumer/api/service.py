@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 import structlog
-from aiohttp import ClientSession, web
+from aiohttp import ClientSession
 from yarl import URL
 
 from consumer.api import metrics
@@ -22,7 +22,7 @@ from consumer.starting import stop_on_signals, until_migrated
 from schema.service import health, http_door
 from schema.service.database import TRANSIENT
 from schema.service.http_connection import House, Manners
-from schema.service.problems import Handler, refusal
+from schema.service.problems import refusal
 from schema.service.readiness import Readiness
 
 log = structlog.get_logger(__name__)
@@ -103,8 +103,9 @@ def manners(settings: ApiSettings) -> Manners:
 @contextlib.asynccontextmanager
 async def opened(api: Api, manners: Manners, *, host: str, port: int) -> AsyncIterator[URL]:
     """The door that people come to, until the block ends; yields its address."""
-    middlewares = (*api.middlewares(), _prove)
-    answer, request = await http_door.application(api.routes(), middlewares, body_bytes_max=manners.body_bytes_max)
+    answer, request = await http_door.application(
+        api.routes(), api.middlewares(), body_bytes_max=manners.body_bytes_max
+    )
     house = House(
         answer=answer,
         request=request,
@@ -116,14 +117,6 @@ async def opened(api: Api, manners: Manners, *, host: str, port: int) -> AsyncIt
     )
     async with http_door.opened(house, manners, host=host, port=port) as address:
         yield address
-
-
-@web.middleware
-async def _prove(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Behind all others: whoever comes this far has a token, but for those who ask what anybody may."""
-    if request.match_info.http_exception is None and request.method != "OPTIONS":
-        http_door.prove(request)
-    return await handler(request)
 
 
 def _reader(settings: ApiSettings, session: ClientSession) -> Read | None:

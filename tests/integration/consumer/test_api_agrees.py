@@ -169,7 +169,10 @@ async def _add_wallet(connection: asyncpg.Connection, random: Random) -> Person:
 async def _add_command(connection: asyncpg.Connection, random: Random, person: Person) -> None:
     """Open, succeeded before or after the balance's version, failed or expired; today or lately."""
     status = random.choice(("pending", "published", "succeeded", "succeeded", "failed", "expired"))
-    issued_at = datetime.now(UTC) - timedelta(hours=random.randrange(60))
+    now = datetime.now(UTC)
+    today = now - now.replace(hour=0, minute=0, second=0, microsecond=0)
+    ago = random.random() * today if random.random() < 0.4 else timedelta(hours=24 + random.randrange(36))
+    issued_at = now - ago
     ended = status in ("succeeded", "failed", "expired")
     amount = random.randrange(1, 80)
     await connection.execute(
