@@ -132,15 +132,24 @@ async def speak_of_wallets(world: World, _life: Life, _role: str) -> None:
         await asyncio.sleep(0.2)
 
 
-async def lock_wallets(world: World, life: Life, _role: str) -> None:
-    """Reading all wallets waits for a lock when it is told to stop."""
-    await asyncio.sleep(world.rng.uniform(1.0, 2.0))
+async def lock_wallets(world: World, life: Life, role: str) -> None:
+    """Reading all wallets, the first thing it does, waits for a lock when it is told to stop."""
     async with world.pool.acquire() as connection, connection.transaction():
         await connection.execute("lock table stellar_wallets in access exclusive mode")
-        await world.pool.execute("select pg_notify('stellar_wallets', '')")
-        await asyncio.sleep(0.5)
+        while True:
+            await asyncio.sleep(0.05)
+            if await _is_waiting(connection, role):
+                break
         life.signal(signal.SIGTERM)
         await asyncio.sleep(1.0)
+
+
+async def _is_waiting(connection: asyncpg.Connection, role: str) -> bool:
+    query = (
+        "select count(*) from pg_stat_activity"
+        " where datname = current_database() and application_name = $1 and wait_event_type = 'Lock'"
+    )
+    return bool(await connection.fetchval(query, APPLICATIONS[role]))
 
 
 async def freeze_broker(world: World, life: Life, _role: str) -> None:
