@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import asyncpg
+
 from sandbox.database import PostgresServer
 from tests.crash_points import opening, rest
 from tests.crash_points.listing import ROLES, Target
@@ -25,6 +27,8 @@ LOOK_S: Final = 0.25
 BASELINES_WITHIN_S: Final = 60.0
 LOG_LINES_SHOWN: Final = 15
 KILLED: Final = -9
+# An urge's own link to the database: what is done to the other process may cut all there are.
+LOST: Final = (asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -180,7 +184,8 @@ class Campaign:
             self._note(world, target, life, hit, time.monotonic() - began)
             urging.cancel()
             await asyncio.wait([urging])
-            if not urging.cancelled() and (error := urging.exception()) is not None:
+            error = None if urging.cancelled() else urging.exception()
+            if error is not None and not isinstance(error, LOST):
                 self.report.ended_by_themselves.append(f"{target.scenario}: {type(error).__name__}: {error}")
             if scenario.has_faults:
                 await world.clear_faults()
