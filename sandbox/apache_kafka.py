@@ -19,6 +19,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, Self
 
+from sandbox.freezing import freeze
+
 PORTS: Final = (20_000, 32_000)
 JARS: Final = Path(__file__).parent.parent / ".kafka" / "libs"
 START_DEADLINE_S: Final = 120.0  # 4 s on an idle machine
@@ -156,7 +158,8 @@ class ApacheKafka:
 
     def pause(self) -> None:
         """Freeze the node (SIGSTOP): it keeps its connections and answers nothing."""
-        self._signal(signal.SIGSTOP)
+        if self._node is not None:
+            freeze(self._node)
 
     def resume(self) -> None:
         """Let a frozen node go on (SIGCONT)."""

@@ -19,6 +19,8 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Self
 
+from sandbox.freezing import freeze
+
 START_DEADLINE_S: Final = 30.0  # 0.3 s on an idle machine
 REPLY_DEADLINE_S: Final = 10.0
 STOP_DEADLINE_S: Final = 5.0
@@ -85,7 +87,7 @@ class EmbeddedBroker:
 
     def pause(self) -> None:
         """Freeze the broker (SIGSTOP): it keeps its connections and answers nothing."""
-        self._child.send_signal(signal.SIGSTOP)
+        freeze(self._child)
 
     def resume(self) -> None:
         """Let a frozen broker go on (SIGCONT)."""
