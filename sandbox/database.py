@@ -100,9 +100,8 @@ class PostgresServer:
         if not (self._cluster / "PG_VERSION").exists():
             self._initialise()
         while not self._launch(deadline):
-            time.sleep(
-                _POLL_S
-            )  # the backends of a killed server still hold its shared memory: they are on their way out
+            # The backends of a killed server still hold its shared memory: they are on their way out.
+            time.sleep(_POLL_S)
         return self.url()
 
     def stop(self) -> None:
