@@ -50,6 +50,7 @@ class Writes:
     observed: dict[UUID, Ledger] = field(default_factory=dict)
     snapshots: list[Snapshot] = field(default_factory=list)
     commands: list[DepositCommand] = field(default_factory=list)
+    attempts: dict[UUID, int] = field(default_factory=dict)  # which one each command is
     endings: dict[UUID, Ending] = field(default_factory=dict)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -120,7 +121,9 @@ def _take(wallets: Wallets, wallet_id: UUID, given: Input, writes: Writes) -> Ou
     if outcome.snapshot is not None:
         writes.snapshots.append(outcome.snapshot)
     if outcome.command is not None:
+        issued = outcome.state.commands[-1]
         writes.commands.append(outcome.command)
+        writes.attempts[issued.command_id] = issued.attempt
     return outcome
 
 

@@ -52,6 +52,7 @@ def deposit(state: WalletState, policy: Policy, *, triggered: bool, caused_by: s
         amount_stroops=command.amount_stroops,
         issued_at=command.issued_at,
         expires_at=command.expires_at,
+        attempt=state.failures_in_a_row + 1,
     )
     state = replace(
         state,

@@ -54,7 +54,7 @@ join auto_deposit_policies using (wallet_id)
 -- What a decision needs of each wallet's commands: the open ones, those settled after the stored version, and those that
 -- the batch's results speak of (or that its facts have caused, where a command turns out to be there already).
 select c.command_id, c.wallet_id, c.status, (c.amount * 10000000)::bigint as amount_stroops, c.issued_at, c.expires_at,
-       c.error_code, (c.deposited_amount * 10000000)::bigint as deposited_stroops, c.settled_ledger, c.transaction_hash
+       c.attempt, c.error_code, (c.deposited_amount * 10000000)::bigint as deposited_stroops, c.settled_ledger, c.transaction_hash
 from (
   select found.*
   from unnest($1::uuid[], $2::bigint[], $3::text[]) as w(id, ledger, account_id)
@@ -107,13 +107,14 @@ where w.id = s.id
 
 -- name: insert_commands
 insert into deposit_commands (command_id, previous_command_id, wallet_id, user_id, account_id, network, status, amount,
-                              payload, caused_by, snapshot_id, issued_at, expires_at, trace_id)
+                              payload, caused_by, snapshot_id, issued_at, expires_at, trace_id, attempt)
 select command_id, previous_command_id, wallet_id, user_id, account_id, network, 'pending', amount * 0.0000001,
-       payload, caused_by, snapshot_id, issued_at, expires_at, trace_id
+       payload, caused_by, snapshot_id, issued_at, expires_at, trace_id, attempt
 from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::bigint[], $8::bytea[],
-            $9::text[], $10::uuid[], $11::timestamptz[], $12::timestamptz[], $13::uuid[]) with ordinality
+            $9::text[], $10::uuid[], $11::timestamptz[], $12::timestamptz[], $13::uuid[], $14::int[])
+            with ordinality
      as c(command_id, previous_command_id, wallet_id, user_id, account_id, network, amount, payload, caused_by,
-          snapshot_id, issued_at, expires_at, trace_id, place)
+          snapshot_id, issued_at, expires_at, trace_id, attempt, place)
 order by place
 
 -- name: end_commands

@@ -34,6 +34,7 @@ def command_record(row: Row) -> CommandRecord:
         amount_stroops=Stroops(row["amount_stroops"]),
         issued_at=row["issued_at"],
         expires_at=row["expires_at"],
+        attempt=row["attempt"],
         reported=reported,
         deposited_stroops=Stroops(deposited or 0),
         settled_ledger=row["settled_ledger"],
@@ -150,7 +151,7 @@ def wallet_columns(states: Sequence[WalletState], observed: Mapping[UUID, Ledger
     )
 
 
-def command_columns(commands: Sequence[DepositCommand]) -> Columns:
+def command_columns(commands: Sequence[DepositCommand], attempts: Mapping[UUID, int]) -> Columns:
     """The arguments of `insert_commands`: with each the very bytes that will be sent."""
     return (
         [c.command_id for c in commands],
@@ -166,6 +167,7 @@ def command_columns(commands: Sequence[DepositCommand]) -> Columns:
         [c.issued_at for c in commands],
         [c.expires_at for c in commands],
         [_trace(c) for c in commands],
+        [attempts[c.command_id] for c in commands],
     )
 
 

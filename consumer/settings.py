@@ -45,7 +45,7 @@ class PolicySettings(Settings):
     auto_deposit_retry_delay_s: int = Field(30, ge=1, le=86_400)
     """Seconds from a failure to the next attempt. Doubles with every failure in a row, up to a day."""
     auto_deposit_attempts_max: int = Field(5, ge=1, le=100)
-    """After so many failures in a row the wallet waits for new money or an operator."""
+    """After so many failed attempts in a row the wallet waits for new money or an operator."""
 
     @model_validator(mode="after")
     def _maximum_reaches_minimum(self) -> "PolicySettings":

@@ -1,7 +1,7 @@
 """A command's ending: what a result does to the wallet it is about. Pure, part of the decision."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from consumer.deposit import deposit, free_protected, release
@@ -56,11 +56,26 @@ def _failed(state: WalletState, given: Result, command: CommandRecord, policy: P
     if late:
         return Outcome(state=release(state, ended), verdict=Verdict.LATE, ended=(ended,))
     state = release(state, ended, released_stroops=command.amount_stroops)
-    failures = state.failures_in_a_row + 1
-    delay = min(policy.retry_delay * 2 ** min(failures - 1, 20), RETRY_DELAY_MAX)
-    due_at = given.at + delay if failures < policy.attempts_max else None
+    failures, due_at = _next_attempt(state, given, command, policy)
     state = replace(state, failures_in_a_row=failures, retry_of=command.command_id, due_at=due_at)
     return Outcome(state=free_protected(state), verdict=Verdict.FAILED, ended=(ended,))
+
+
+def _next_attempt(
+    state: WalletState, given: Result, command: CommandRecord, policy: Policy
+) -> tuple[int, datetime | None]:
+    """The failures in a row, and when to try again (None: not before new money or an operator comes).
+
+    Commands that were out together are one attempt. One whose time ran out is none, as when a fact says so first; and
+    its bound passes by our clock before the next, or an executor whose own is ahead would never be left in peace.
+    """
+    if given.result.completed_at >= command.expires_at:
+        return state.failures_in_a_row, max(given.at, command.expires_at) + policy.retry_delay
+    failures = state.failures_in_a_row
+    if command.attempt > failures:
+        failures += 1
+    delay = min(policy.retry_delay * 2 ** min(failures - 1, 20), RETRY_DELAY_MAX)
+    return failures, given.at + delay if failures < policy.attempts_max else None
 
 
 def _succeeded(state: WalletState, given: Result, command: CommandRecord, policy: Policy, *, late: bool) -> Outcome:

@@ -210,7 +210,7 @@ async def _write(connection: asyncpg.Connection, writes: Writes) -> None:
     for query, columns in (
         ("insert_snapshots", rows.snapshot_columns(writes.snapshots)),
         ("update_wallets", rows.wallet_columns(states, writes.observed)),
-        ("insert_commands", rows.command_columns(writes.commands)),
+        ("insert_commands", rows.command_columns(writes.commands, writes.attempts)),
         ("end_commands", rows.ending_columns(list(writes.endings.values()))),  # after: one may begin and end in a batch
         ("insert_dead_letters", rows.dead_letter_columns(writes.dead_letters)),
     ):

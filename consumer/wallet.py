@@ -46,6 +46,7 @@ class CommandRecord:
     amount_stroops: Stroops
     issued_at: datetime
     expires_at: datetime
+    attempt: int = 1  # one more than the failures in a row that it was issued after
     reported: ResultStatus | None = None
     deposited_stroops: Stroops = NOTHING
     settled_ledger: Ledger | None = None

@@ -151,14 +151,14 @@ class Director:
 
     async def _watch(self) -> None:
         """Start again what ended by itself, as a service manager would; give up when it keeps ending."""
-        down: set[str] = set()
+        down: dict[str, int] = {}  # by name, which of its starts was over
         while True:
             await asyncio.sleep(KILLED_FOR_S_MAX + RESTART_DELAY_S)
             for child in self._stage.children.values():
                 if child.is_running:
-                    down.discard(child.name)
-                elif child.name not in down:
-                    down.add(child.name)  # perhaps killed just now, and about to be started: look once more
+                    down.pop(child.name, None)
+                elif down.get(child.name) != child.starts:
+                    down[child.name] = child.starts  # perhaps killed, and about to be started: look once more
                 else:
                     self.crashes += 1
                     if self.crashes > CRASHES_MAX:

@@ -138,13 +138,14 @@ def _commit(database: Database, writes: Writes) -> Committed:
     for state in writes.states.values():
         wallet = replace(state, commands=(), issued=())
     known = {row.record.command_id: row for row in database.commands}
-    for columns in zip(*rows.command_columns(writes.commands), strict=True):
+    for columns in zip(*rows.command_columns(writes.commands, writes.attempts), strict=True):
         inserted = {
             "command_id": columns[0],
             "status": "pending",
             "amount_stroops": columns[6],
             "issued_at": columns[10],
             "expires_at": columns[11],
+            "attempt": columns[13],
             "error_code": None,
             "deposited_stroops": None,
             "settled_ledger": None,
@@ -160,6 +161,7 @@ def _commit(database: Database, writes: Writes) -> Committed:
             "amount_stroops": row.record.amount_stroops,
             "issued_at": row.record.issued_at,
             "expires_at": row.record.expires_at,
+            "attempt": row.record.attempt,
             "error_code": columns[6],
             "deposited_stroops": columns[3],
             "settled_ledger": columns[4],

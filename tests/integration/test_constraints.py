@@ -69,6 +69,7 @@ async def test_every_state_of_a_command_is_kept(
         {"amount": Decimal(0)},
         {"payload": b""},
         {"expires_at": rows.ISSUED_AT},
+        {"attempt": 0},
         {"published_at": rows.ISSUED_AT},
         {"status": "published"},
         {"completed_at": rows.ISSUED_AT},

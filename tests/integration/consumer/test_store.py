@@ -225,7 +225,7 @@ async def test_the_daily_cap_counts_what_is_on_record(
 async def test_a_failed_command_is_tried_again_when_its_wait_is_over(
     feed: Feed, person: Person, connection: asyncpg.Connection
 ) -> None:
-    """The wallet is due after the delay, not before; the second command names the first."""
+    """The wallet is due after the delay, not before; the second command names the first, and is the second attempt."""
     await feed.take(feed.event(person, 1, 0))
     command = (await feed.take(feed.event(person, 2, 100))).commands[0]
     await feed.take(feed.failed(command, 3))
@@ -234,6 +234,13 @@ async def test_a_failed_command_is_tried_again_when_its_wait_is_over(
     writes = await feed.store.wake_due(wallets_max=10)
     assert [c.previous_command_id for c in writes.commands] == [command.command_id]
     assert not (await feed.store.wake_due(wallets_max=10)).counts
+    attempts = await connection.fetch("select attempt from deposit_commands order by position")
+    assert [row["attempt"] for row in attempts] == [1, 2]
+    await feed.take(feed.failed(writes.commands[0], 4))
+    failures = await connection.fetchval(
+        "select failures_in_a_row from stellar_wallets where id = $1", person.wallet_id
+    )
+    assert failures == 2
 
 
 async def test_a_wallet_with_an_expired_command_is_read_again(

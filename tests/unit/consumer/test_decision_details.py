@@ -177,8 +177,8 @@ def test_the_delay_doubles_twenty_times_and_ends_at_a_day() -> None:
     ):
         world = World(attempts_max=100, retry_delay=first)
         world.holds(1, 0)
-        world.holds(2, 100)
         world.state = replace(world.state, failures_in_a_row=30)
+        world.holds(2, 100)
         world.fails(world.commands[0], ledger=3)
         assert world.state.due_at == close_time(3) + last
         assert world.state.failures_in_a_row == 31

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from consumer.outcome import Reason, Verdict
 from consumer.wallet import CommandStatus
-from tests.unit.consumer.worlds import POLICY, World, close_time, units
+from tests.unit.consumer.worlds import LEDGER_TIME, POLICY, World, close_time, units
 
 
 def test_executor_fails_releases_and_commands_anew_after_a_delay_that_doubles() -> None:
@@ -38,6 +38,65 @@ def test_after_attempts_max_in_a_row_the_wallet_waits_for_new_money() -> None:
     assert world.state.due_at is None
     world.holds(50, 120)
     assert world.amounts() == [100, 100, 100, 120]
+
+
+def test_commands_that_fail_together_are_one_attempt() -> None:
+    """Four were out when the executor failed the first of them: that is one attempt, and the next is still made."""
+    world = World()
+    world.holds(1, 0)
+    for ledger in (2, 3, 4, 5):
+        world.holds(ledger, 100 * (ledger - 1))
+    for command in world.commands[:4]:
+        world.fails(command, ledger=6)
+    assert world.state.failures_in_a_row == 1
+    assert world.state.due_at == close_time(6) + timedelta(seconds=30)
+    world.due(world.state.due_at)
+    assert world.amounts() == [100, 100, 100, 100, 400]
+    world.fails(world.commands[4], ledger=20)
+    assert world.state.failures_in_a_row == 2
+
+
+def test_one_that_was_out_before_a_success_is_the_first_of_a_new_row() -> None:
+    """What succeeded in between ends the row, whatever attempt the other one was."""
+    world = World()
+    world.holds(1, 0)
+    world.holds(2, 100)
+    world.fails(world.commands[0], ledger=3)
+    world.holds(4, 150)
+    world.holds(5, 200)
+    world.succeeds(world.commands[1], ledger=6)
+    assert world.state.failures_in_a_row == 0
+    world.fails(world.commands[2], ledger=7)
+    assert world.state.failures_in_a_row == 1
+
+
+def test_a_failure_because_time_ran_out_is_no_attempt() -> None:
+    """The executor was too slow, and says so before a fact does: that says nothing about the wallet, which goes on
+    after the first delay, each time, whatever had failed before.
+    """
+    world = World(attempts_max=2)
+    world.holds(1, 0)
+    world.holds(2, 100)
+    world.fails(world.commands[0], ledger=3)
+    for _ in range(4):
+        assert world.state.due_at is not None
+        world.due(world.state.due_at)
+        bound = (world.commands[-1].expires_at - close_time(0)) // LEDGER_TIME
+        world.fails(world.commands[-1], ledger=bound)
+        assert world.state.due_at == close_time(bound) + timedelta(seconds=30)
+        assert world.state.failures_in_a_row == 1
+    assert world.amounts() == [100] * 5
+
+
+def test_an_executor_whose_clock_is_ahead_is_left_in_peace() -> None:
+    """It says at once that time ran out: the next command waits until that is so by our clock, too."""
+    world = World()
+    world.holds(1, 0)
+    world.holds(2, 100)
+    bound = (world.commands[0].expires_at - close_time(0)) // LEDGER_TIME
+    world.fails(world.commands[0], ledger=bound + 1, at=close_time(3))
+    assert world.state.failures_in_a_row == 0
+    assert world.state.due_at == world.commands[0].expires_at + timedelta(seconds=30)
 
 
 def test_new_money_ends_the_wait() -> None:

@@ -137,8 +137,8 @@ class World:
         )
         return self._take(Result(result=result, at=close_time(ledger)))
 
-    def fails(self, command: DepositCommand, ledger: int) -> Outcome:
-        """The executor says that it could not."""
+    def fails(self, command: DepositCommand, ledger: int, at: datetime | None = None) -> Outcome:
+        """The executor says that it could not, in the nth ledger of the test; we hear of it then, or `at` our time."""
         result = DepositResult(
             command_id=command.command_id,
             status=ResultStatus.FAILED,
@@ -148,7 +148,7 @@ class World:
             error=ResultError(code="tx_failed", message="op_underfunded"),
             completed_at=close_time(ledger),
         )
-        return self._take(Result(result=result, at=close_time(ledger)))
+        return self._take(Result(result=result, at=at or close_time(ledger)))
 
     def due(self, at: datetime) -> Outcome:
         return self._take(Due(at=at))
