@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.integration.producers.scene import Scene, until_true
 
 WALLETS = 6
 ENDS_WITHIN_S = 90.0
+UNANSWERED_S = 600.0  # longer than the test: who asked is killed meanwhile
 
 
 async def once(scene: Scene, *arguments: str, **changed: str) -> tuple[int, dict[str, Any], str]:
@@ -54,9 +56,14 @@ async def test_one_round_ends_with_a_summary_and_an_exit_code(scene: Scene) -> N
     assert "HORIZON_URL" in complained
 
 
+def _is_asked(fault: Fault, answered: int) -> bool:
+    return fault.asked > answered
+
+
 async def test_kill_9_loses_nothing_and_a_stop_is_clean(scene: Scene, tmp_path: Path) -> None:
-    """Killed between rounds and in them while payments come in: in the end each wallet's newest balance is told, with
-    every payment since what is stored; the page says that it is ready; SIGTERM ends it with exit code 0.
+    """Killed between two rounds, before a round's first answer and after its second one, with a payment each time: in
+    the end each wallet's newest balance is told, with every payment since what is stored; the page says that it is
+    ready; SIGTERM ends it with exit code 0.
     """
     for wallet in range(WALLETS):
         await scene.add_wallet(wallet)
@@ -64,12 +71,19 @@ async def test_kill_9_loses_nothing_and_a_stop_is_clean(scene: Scene, tmp_path: 
     await child.start()
     for wallet in range(WALLETS):
         await scene.store(await scene.until_told(wallet, units=100))
-    for number in range(3):
+    await until_true(lambda: b'"round ended"' in child.log.read_bytes(), what="a round is over")
+    await child.kill()
+    for answered in (None, 0, 2):
+        fault = Fault(path_prefix="/accounts/", skip=answered or 0, delay_s=UNANSWERED_S, times=10_000)
+        if answered is not None:
+            scene.horizon.faults.add(fault)
         for wallet in range(WALLETS):
             scene.pay(wallet, 1)
         scene.close()
-        await asyncio.sleep(0.3 * number)
-        await child.kill()
+        if answered is not None:
+            await until_true(partial(_is_asked, fault, answered), what="it waits for an answer")
+            await child.kill()
+            scene.horizon.faults.clear()
         await child.start()
     for wallet in range(WALLETS):
         fact = await scene.until_told(wallet, units=103)

@@ -18,11 +18,11 @@ from tests.fixtures_brokers import Broker, need_apache_kafka
 MIB = 1024 * 1024
 
 PARENT = """
-import sys, time
+import sys
 from sandbox.{module} import {name}
 node = {name}.{begin}()
 print(node.{process}.pid, flush=True)
-time.sleep(600)
+sys.stdin.read()  # for ever, or until the test is gone
 """
 
 
@@ -82,7 +82,10 @@ async def test_a_broker_ends_with_its_parent(module: str, name: str, begin: str,
         need_apache_kafka()
     program = PARENT.format(module=module, name=name, begin=begin, process=process)
     parent = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", program, stdout=subprocess.PIPE, env={**os.environ, "TMPDIR": str(tmp_path)}
+        *(sys.executable, "-c", program),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
     )
     assert parent.stdout is not None
     child = int(await parent.stdout.readline())

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from functools import partial
 from typing import Any, Final
 
 import asyncpg
@@ -9,6 +10,7 @@ import orjson
 
 from tests.crash_points.nursery import Life
 from tests.crash_points.scene import SESSION_MS, World
+from tests.waiting import until
 
 APPLICATIONS: Final = {"stream": "producers", "consumer": "stellar-consumer"}
 
@@ -48,16 +50,26 @@ async def _disconnect(world: World, role: str) -> None:
 async def read_only(world: World, _life: Life, role: str) -> None:
     """New connections can read alone, as on a standby; then all is well again."""
     name = await world.pool.fetchval("select current_database()")
+    default = f'alter role postgres in database "{name}" {{}} default_transaction_read_only'
     try:
-        while True:
-            await asyncio.sleep(world.rng.uniform(0.2, 1.0))
-            await world.pool.execute(f'alter role postgres in database "{name}" set default_transaction_read_only = on')
-            await _disconnect(world, role)
-            await asyncio.sleep(0.5)
-            await world.pool.execute(f'alter role postgres in database "{name}" reset default_transaction_read_only')
-            await asyncio.sleep(0.5)
+        async with world.pool.acquire() as connection:  # from before: it may write all the while
+            while True:
+                await asyncio.sleep(world.rng.uniform(0.2, 1.0))
+                await connection.execute(default.format("set") + " = on")
+                cut_at = await connection.fetchval("select now()")
+                await _disconnect(world, role)
+                is_back = partial(connection.fetchval, _CONNECTED_SINCE, APPLICATIONS[role], cut_at)
+                await until(is_back, f"the {role} is connected again")
+                await asyncio.sleep(0.5)  # it tries to write
+                await connection.execute(default.format("reset"))
     finally:
         await asyncio.shield(_writable(world, name))
+
+
+_CONNECTED_SINCE: Final = """
+select count(*) from pg_stat_activity
+where datname = current_database() and application_name = $1 and backend_start > $2
+"""
 
 
 async def _writable(world: World, name: str) -> None:
