@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import sys
-from typing import Annotated, Final
+from typing import Annotated, Final, NoReturn
 
 import structlog
 import typer
@@ -13,7 +13,7 @@ from consumer.settings import ConsumerSettings, ReleaseSettings
 from consumer.store import NOT_MIGRATED
 from schema.service import logs
 from schema.service.database import TRANSIENT
-from schema.service.settings import EXIT_BAD_ENVIRONMENT, read_environment
+from schema.service.settings import EXIT_BAD_ENVIRONMENT, Unusable, read_environment
 from schema.stellar import AccountId, Malformed, parse_account_id
 
 EXIT_NOT_HELD: Final = 1
@@ -31,9 +31,16 @@ def consume(context: typer.Context) -> None:
     try:
         with contextlib.suppress(asyncio.CancelledError):
             asyncio.run(service.run(settings))
+    except Unusable as error:
+        _refuse(str(error))
     except Exception:  # noqa: BLE001 - the last place that can say it
         structlog.get_logger(__name__).exception("a bug: the consumer stops, restart it and report this")
         sys.exit(1)
+
+
+def _refuse(message: str) -> NoReturn:
+    sys.stderr.write(f"{message}\n")
+    sys.exit(EXIT_BAD_ENVIRONMENT)
 
 
 @app.command()
@@ -52,11 +59,9 @@ def api() -> None:
         with contextlib.suppress(asyncio.CancelledError):
             asyncio.run(api_service.run(settings))
     except (Unread, BadKeys) as error:
-        sys.stderr.write(f"AUTH_JWKS_FILE is no set of keys: {error}\n")
-        sys.exit(EXIT_BAD_ENVIRONMENT)
-    except OSError as error:
-        sys.stderr.write(f"API_HOST, API_PORT or HTTP_PORT cannot be opened: {error}\n")
-        sys.exit(EXIT_BAD_ENVIRONMENT)
+        _refuse(f"AUTH_JWKS_FILE is no set of keys: {error}")
+    except Unusable as error:
+        _refuse(str(error))
     except Exception:  # noqa: BLE001 - the last place that can say it
         structlog.get_logger(__name__).exception("a bug: the api stops, restart it and report this")
         sys.exit(1)

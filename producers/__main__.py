@@ -33,7 +33,7 @@ from producers.store import Away
 from producers.stream import Stream
 from producers.webhook.service import serve as serve_webhooks
 from schema.service import logs
-from schema.service.settings import EXIT_BAD_ENVIRONMENT, read_environment
+from schema.service.settings import EXIT_BAD_ENVIRONMENT, Unusable, read_environment
 from schema.stellar import AccountId, Ledger, Malformed, parse_account_id
 
 EXIT_FATAL: Final = EXIT_BAD_ENVIRONMENT  # the operator must change something: starting again as it is would not help
@@ -211,14 +211,14 @@ def _run(settings: ProducerSettings, work: Coroutine[Any, Any, int | None]) -> i
     logs.configure(level=settings.log_level, log_format=settings.log_format)
     try:
         return asyncio.run(_until_signal(work)) or 0
-    except Fatal as fatal:
+    except (Fatal, Unusable) as fatal:
         log.error("stopped: a person must decide", reason=str(fatal))  # noqa: TRY400 - no trace: it is no bug
         return EXIT_FATAL
     except (Unavailable, Away) as error:
         log.error("not done", reason=str(error))  # noqa: TRY400 - nor is this
         return EXIT_FAILED
     except Exception:
-        log.exception("a bug")
+        log.exception("a bug: this process stops, restart it and report this")
         return EXIT_FAILED
 
 

@@ -24,7 +24,7 @@ from schema import cloud_events, deposit_command, deposit_result
 from schema.deposit_command import DepositCommand
 from schema.deposit_result import DepositResult
 from schema.service import health, kafka, logs
-from schema.service.settings import read_environment
+from schema.service.settings import Unusable, read_environment
 from schema.stellar import AccountId, Address, Malformed
 
 log = structlog.get_logger(__name__)
@@ -225,7 +225,7 @@ def main() -> None:
     logs.configure(level=settings.log_level, log_format=settings.log_format)
     try:
         asyncio.run(serve(settings))
-    except FolderInUse as error:
+    except (FolderInUse, Unusable) as error:
         sys.exit(str(error))
 
 

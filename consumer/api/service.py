@@ -24,6 +24,7 @@ from schema.service.database import TRANSIENT
 from schema.service.http_connection import House, Manners
 from schema.service.problems import refusal
 from schema.service.readiness import Readiness
+from schema.service.settings import Unusable
 
 log = structlog.get_logger(__name__)
 
@@ -71,9 +72,12 @@ async def run(settings: ApiSettings) -> None:
             origins=Origins(settings.api_allowed_origins),
         )
         door = await stack.enter_async_context(contextlib.AsyncExitStack())
-        address = await door.enter_async_context(
-            opened(api, manners(settings), host=settings.api_host, port=settings.api_port)
-        )
+        try:
+            address = await door.enter_async_context(
+                opened(api, manners(settings), host=settings.api_host, port=settings.api_port)
+            )
+        except OSError as error:
+            raise Unusable(f"API_HOST and API_PORT cannot be opened: {error}") from error
         log.info("people may ask", address=str(address))
         async with asyncio.TaskGroup() as tasks:
             work = (keys.run(), waiting.listen(), waiting.look(), _pulse(store, readiness))

@@ -6,13 +6,18 @@ import structlog
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from schema.service.settings import Unusable
+
 log = structlog.get_logger(__name__)
 
 Readiness = Callable[[], Mapping[str, str]]  # what is not right, by part: empty means ready
 
 
 async def start(*, host: str, port: int, registry: CollectorRegistry, unready: Readiness) -> web.AppRunner:
-    """Serve the three pages until the runner is cleaned up. Port 0 takes a free one and says it in the log."""
+    """Serve the three pages until the runner is cleaned up. Port 0 takes a free one and says it in the log.
+
+    Unusable when the port is taken, or is not this machine's to open.
+    """
 
     async def healthz(_request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -32,6 +37,10 @@ async def start(*, host: str, port: int, registry: CollectorRegistry, unready: R
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, host, port)
-    await site.start()
+    try:
+        await site.start()
+    except OSError as error:
+        await runner.cleanup()
+        raise Unusable(f"HTTP_HOST and HTTP_PORT cannot be opened: {error}") from error
     log.info("health page is up", address="http://{}:{}".format(*runner.addresses[0][:2]))
     return runner

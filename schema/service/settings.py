@@ -14,6 +14,12 @@ from schema.service.http_crowd import IpNetwork
 from schema.stellar import Address, Asset, Malformed, Network, Stroops, parse_account_id, parse_address, parse_stroops
 
 EXIT_BAD_ENVIRONMENT = 2
+
+
+class Unusable(Exception):
+    """Settings that can be read and do not work here; the message names them, and says why."""
+
+
 DEAD_LETTERS_TOPIC = "stellar.dead-letters"
 FILES_BESIDE: Final = 300  # open files of everything but connections: brokers, database, what is being closed
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -180,6 +181,19 @@ async def test_a_file_without_keys_ends_it(house: House) -> None:
         assert await exit_code(child) == 2
         assert f"AUTH_JWKS_FILE is no set of keys: {says}" in child.log.read_text()
     assert "Traceback" not in child.log.read_text()
+
+
+async def test_a_door_that_is_taken_ends_it(house: House) -> None:
+    """Exit code 2 and one message that names the settings and the port; it is no bug."""
+    with socket.socket() as somebody:
+        somebody.bind(("127.0.0.1", 0))
+        somebody.listen()
+        child = await house.start("api", "consumer", "api", API_PORT=str(somebody.getsockname()[1]))
+        assert await exit_code(child) == 2
+    said = child.log.read_text()
+    assert "API_HOST and API_PORT cannot be opened" in said
+    assert "a bug" not in said
+    assert "Traceback" not in said
 
 
 async def _recorded(ask: Callable[..., Any], location: str) -> Any:
