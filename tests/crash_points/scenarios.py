@@ -32,7 +32,7 @@ PACE: Final[Mapping[str, float]] = {
     "schema.service.database.AGAIN_S_MAX": 0.2,
     "schema.service.kafka._ABANDON_STEP_S": 0.1,
 }
-HASTE_S: Final = 0.0005
+HASTE_S: Final = 0.0  # no time at all: a deadline that a fast machine might meet would be a matter of luck
 
 Urge = Callable[[World, Life, str], Coroutine[Any, Any, None]]  # is cancelled when the process has died
 
