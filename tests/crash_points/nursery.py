@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ class Life(nursery.Life):
 
     def __init__(self, passes: Path) -> None:
         super().__init__()
+        self.born_at = datetime.now(UTC)  # or a moment before: nothing of it is older
         self._passes = passes
 
     @property

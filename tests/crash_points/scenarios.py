@@ -92,7 +92,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         hits_max=1,
     ),
     "quiet": Scenario(
-        urge=urges.nothing, constants={"consumer.loop.SILENT_AFTER_S": 0.05, "consumer.loop.POLL_TIMEOUT_MS": 50}
+        urge=urges.nothing, constants={"consumer.loop.SILENT_AFTER_S": 0.0, "consumer.loop.POLL_TIMEOUT_MS": 1}
     ),
     "outbox_held": Scenario(urge=urges.hold_outbox),
     "batch_stalled": Scenario(urge=urges.stall_batch, hits_max=1),
@@ -105,7 +105,9 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     ),
     "hasty_stop": Scenario(urge=urges.stop_at_work, hits_max=1, constants=_HASTY_STOP),
     "broker_frozen": Scenario(
-        urge=urges.freeze_broker, hits_max=1, constants={**_HASTY_STOP, "consumer.outbox.SEND_DEADLINE_S": 0.3}
+        urge=urges.freeze_broker,
+        hits_max=1,
+        constants={**_HASTY_STOP, "producers.publisher.ACKS_WITHIN_S": 0.3, "consumer.outbox.SEND_DEADLINE_S": 0.3},
     ),
 }
 

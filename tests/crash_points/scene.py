@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -15,7 +15,7 @@ from schema import balance_event, deposit_command
 from schema.balance_event import SnapshotType
 from schema.service import database, kafka
 from schema.service.settings import KafkaSettings
-from schema.stellar import AccountId, Ledger, Network, Stroops, parse_stroops
+from schema.stellar import AccountId, Ledger, Network, parse_stroops
 from tests.crash_points.nursery import Life, Nursery
 from tests.waiting import until
 
@@ -32,6 +32,7 @@ ASKED_EACH: Final = 0.5
 MIN_DEPOSIT: Final = "1"
 SESSION_MS: Final = 1_000
 ERRAND_EVERY_S: Final = 0.15
+LEDGER_NEVER_SEEN: Final = 60_000_000
 PROGRAMS: Final[Mapping[str, list[str]]] = {"stream": ["producers", "stream"], "consumer": ["consumer"]}
 
 
@@ -136,33 +137,48 @@ class World:
 
     async def ledgers_close(self) -> None:
         """What was enqueued is in a ledger afterwards."""
-        path = f"accounts/{self.meddled[1]}/history"
-        before = (await self.stage.ask_chain(path))["ledger"]
-        await until(lambda: self._is_closed(path, before + 2), "two ledgers more")
+        before = await self.newest_ledger()
+        await until(lambda: self._is_closed(before + 2), "two ledgers more")
 
-    async def _is_closed(self, path: str, ledger: int) -> bool:
-        return bool((await self.stage.ask_chain(path))["ledger"] >= ledger)
+    async def _is_closed(self, ledger: int) -> bool:
+        return await self.newest_ledger() >= ledger
+
+    async def newest_ledger(self) -> Ledger:
+        return Ledger((await self.stage.ask_chain(f"accounts/{self.meddled[1]}/history"))["ledger"])
 
     async def _send_garbage(self) -> None:
         """In one batch: no JSON, a fact that the database refuses, no JSON."""
         self._garbage += 1
-        account_id = self.unlucky[1]
-        ledger = Ledger(60_000_000 + self._garbage)
+        fact = self.fact_by_hand(self.unlucky[1], Ledger(LEDGER_NEVER_SEEN + self._garbage), "0.0000001")
+        values = (f"not JSON, number {self._garbage}".encode(), fact.value, b"nor is this")
+        await self.send([replace(fact, value=value) for value in values])
+
+    def fact_by_hand(self, account_id: AccountId, ledger: Ledger, balance: str) -> kafka.Record:
+        """A fact that no producer told: all of the balance was paid in this ledger."""
+        paid = balance_event.Movement(
+            operation_id=str(ledger << 32),
+            ledger=ledger,
+            transaction_hash=f"{ledger:064x}",
+            type="payment",
+            counterparty=self.unlucky[1],
+            amount_stroops=parse_stroops(balance),
+        )
         fact = balance_event.fact(
             snapshot_type=SnapshotType.POLL,
             network=Network.TESTNET,
             account_id=account_id,
             asset=self.stage.asset,
-            balance_stroops=Stroops(self._garbage),
+            balance_stroops=paid.amount_stroops,
             authorized=True,
             ledger=ledger,
             observed_ledger=ledger,
             observed_at=datetime.now(UTC),
-            movements_since=None,
-            movements=None,
+            movements_since=Ledger(1),
+            movements=(paid,),
         )
-        values = (f"not JSON, number {self._garbage}".encode(), balance_event.encode(fact), b"nor is this")
-        records = [kafka.Record(topic=balance_event.TOPIC, key=account_id.encode(), value=value) for value in values]
+        return kafka.Record(topic=balance_event.TOPIC, key=account_id.encode(), value=balance_event.encode(fact))
+
+    async def send(self, records: Sequence[kafka.Record]) -> None:
         await kafka.send_all(self.producer, records, deadline_s=30)
 
     async def speak_of_wallet(self) -> None:

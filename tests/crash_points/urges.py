@@ -25,10 +25,17 @@ async def stop(world: World, life: Life, _role: str) -> None:
     life.signal(signal.SIGTERM)
 
 
-async def stop_at_work(world: World, life: Life, _role: str) -> None:
+async def stop_at_work(world: World, life: Life, role: str) -> None:
     """SIGTERM when it has surely begun."""
-    await asyncio.sleep(world.rng.uniform(1.5, 3.0))
+    await _begun(world, life, role)
+    await asyncio.sleep(world.rng.uniform(1.0, 2.5))
     life.signal(signal.SIGTERM)
+
+
+async def _begun(world: World, life: Life, role: str) -> None:
+    """It is connected to the database: what comes first is over."""
+    is_there = partial(world.pool.fetchval, _CONNECTED_SINCE, APPLICATIONS[role], life.born_at)
+    await until(is_there, f"the {role} is connected")
 
 
 async def lose_connections(world: World, _life: Life, role: str) -> None:
@@ -122,8 +129,7 @@ async def puzzle(world: World, _life: Life, _role: str) -> None:
     """An account's page that makes no sense, until it is a dead letter of the stream; and again."""
     wallet_id, account_id = world.unlucky
     page = orjson.dumps({"account_id": account_id, "balances": "many"}).decode()
-    ledger = (await world.stage.ask_chain(f"accounts/{account_id}/history"))["ledger"]
-    headers = {"Latest-Ledger": str(ledger), "Content-Type": "application/json"}
+    headers = {"Latest-Ledger": str(await world.newest_ledger()), "Content-Type": "application/json"}
     fault = {"path_prefix": f"/accounts/{account_id}", "status": 200, "body": page, "headers": headers, "times": 10**6}
     await world.add_fault(**fault)
     while True:
@@ -164,18 +170,18 @@ async def _is_waiting(connection: asyncpg.Connection, role: str) -> bool:
     return bool(await connection.fetchval(query, APPLICATIONS[role]))
 
 
-async def freeze_broker(world: World, life: Life, _role: str) -> None:
-    """It stops with a request on its way to a broker that answers nothing."""
-    await asyncio.sleep(world.rng.uniform(1.5, 2.5))
-    try:
-        world.node.pause()
-        await world.write_dead_letter()
-        await world.pay_many()
-        await asyncio.sleep(1.2)
-        life.signal(signal.SIGTERM)
-        await asyncio.sleep(2.0)
-    finally:
-        world.node.resume()
+async def freeze_broker(world: World, life: Life, role: str) -> None:
+    """A request is on its way to a broker that answers nothing, longer than the process waits for it."""
+    await _begun(world, life, role)
+    while True:
+        await asyncio.sleep(world.rng.uniform(0.5, 1.5))
+        try:
+            world.node.pause()
+            await world.write_dead_letter()
+            await world.pay_many()
+            await asyncio.sleep(2.5)
+        finally:
+            world.node.resume()
 
 
 async def hold_outbox(world: World, _life: Life, _role: str) -> None:
@@ -187,48 +193,37 @@ async def hold_outbox(world: World, _life: Life, _role: str) -> None:
         await asyncio.sleep(0.1)
 
 
-async def stall_batch(world: World, life: Life, _role: str) -> None:
+async def stall_batch(world: World, life: Life, role: str) -> None:
     """The group forgets it while a batch waits for a lock: it must hand over with the batch in hand."""
     while True:
-        await asyncio.sleep(world.rng.uniform(1.5, 2.0))
+        await asyncio.sleep(world.rng.uniform(0.2, 1.0))
         async with world.pool.acquire() as connection, connection.transaction():
             await connection.fetch("select id from stellar_wallets order by id for update")
-            await asyncio.sleep(0.7)  # a batch has come to wait
+            await until(partial(_is_waiting, connection, role), "a batch has come to wait")
             life.signal(signal.SIGSTOP)
             await asyncio.sleep(SESSION_MS / 1000 + 0.7)
             life.signal(signal.SIGCONT)
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(2.0)
 
 
 async def put_back(world: World, _life: Life, _role: str) -> None:
-    """A state put back by hand: its fact comes again, and had caused its command before."""
+    """A state put back by hand, again and again: its fact comes once more, and had caused its command before."""
     wallet_id, account_id = world.meddled
-    pay_at = 0.0
+    fact = world.fact_by_hand(account_id, await world.newest_ledger(), "2")
     while True:
-        await asyncio.sleep(0.2)
         async with world.pool.acquire() as connection, connection.transaction():
-            state = await connection.fetchrow(_MEDDLED, wallet_id)
-            if state["ledger"] is not None and not state["open"]:
-                await connection.execute(
-                    "delete from balance_snapshots where wallet_id = $1 and ledger >= $2", wallet_id, state["ledger"]
-                )
-                await connection.execute(
-                    "update stellar_wallets set previous_usdc_balance = 0, balance_ledger = $2 - 1, protected_usdc = 0,"
-                    " failures_in_a_row = 0, retry_of = null, due_at = null, latest_snapshot_id = null where id = $1",
-                    wallet_id,
-                    state["ledger"],
-                )
-        if state["ledger"] is not None:
-            await world.request_read(wallet_id)
-        elif not state["open"] and asyncio.get_running_loop().time() >= pay_at:
-            # Nothing to put back: the next fact will cause a command, and that will fail.
-            await world.stage.tell_chain("pay", [{"to": account_id, "amount": "2.0000000"}])
-            pay_at = asyncio.get_running_loop().time() + 5.0
+            await connection.execute("select id from stellar_wallets where id = $1 for update", wallet_id)
+            is_open = await connection.fetchval(_IS_OPEN, wallet_id)
+            if not is_open:
+                await connection.execute("delete from balance_snapshots where wallet_id = $1", wallet_id)
+                await connection.execute(_PUT_BACK, wallet_id)
+        if not is_open:  # the first time nothing was caused yet: the executor fails the command, which ends it
+            await world.send([fact])
+        await asyncio.sleep(0.2)
 
 
-_MEDDLED: Final = """
-select (select max(s.ledger) from deposit_commands c join balance_snapshots s on s.event_id::text = c.caused_by
-         where c.wallet_id = $1 and c.status in ('failed', 'expired') and s.ledger = (
-           select max(ledger) from balance_snapshots where wallet_id = $1)) as ledger,
-       (select count(*) from deposit_commands where wallet_id = $1 and status in ('pending', 'published')) as open
+_IS_OPEN: Final = "select exists (select from deposit_commands where wallet_id = $1 and completed_at is null)"
+_PUT_BACK: Final = """
+update stellar_wallets set previous_usdc_balance = 0, balance_ledger = 1, protected_usdc = 0, failures_in_a_row = 0,
+  retry_of = null, due_at = null, held_at = null, latest_snapshot_id = null where id = $1
 """
