@@ -15,7 +15,7 @@ from schema import balance_event, deposit_command
 from schema.balance_event import SnapshotType
 from schema.service import database, kafka
 from schema.service.settings import KafkaSettings
-from schema.stellar import AccountId, Ledger, Network, parse_stroops
+from schema.stellar import AccountId, Address, Ledger, Network, parse_stroops
 from tests.crash_points.nursery import Life, Nursery
 from tests.waiting import until
 
@@ -160,7 +160,7 @@ class World:
             ledger=ledger,
             transaction_hash=f"{ledger:064x}",
             type="payment",
-            counterparty=self.unlucky[1],
+            counterparty=Address(self.unlucky[1]),
             amount_stroops=parse_stroops(balance),
         )
         fact = balance_event.fact(
