@@ -1,7 +1,8 @@
 """How long a command waits for what is away: asks again, ever more slowly, and gives up in the end."""
 
 import asyncio
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 import structlog
 
@@ -13,19 +14,30 @@ log = structlog.get_logger(__name__)
 
 AGAIN_S: Final = 0.25
 AGAIN_S_MAX: Final = 10.0
+T = TypeVar("T")
 
 
 class Patience:
-    """One wait for one thing. What it gives up with is what it waited for."""
+    """One wait for one thing. What it gives up with is what it waited for; `on_away` hears of each vain attempt."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, *, on_away: Callable[[Unavailable | Away], None] = lambda _error: None) -> None:
         self._seconds = seconds
+        self._on_away = on_away
         self._again_s = AGAIN_S
         self._since_s: float | None = None
+
+    async def answer(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """The answer, however often it takes within the patience."""
+        while True:
+            try:
+                return await ask()
+            except (Unavailable, Away) as error:
+                await self.wait(error)
 
     async def wait(self, error: Unavailable | Away) -> None:
         """Wait a while before the next attempt; raises the error itself once the patience is at its end."""
         now_s = asyncio.get_running_loop().time()
+        self._on_away(error)
         if self.is_over():
             raise error
         if self._since_s is None:

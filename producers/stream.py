@@ -9,7 +9,6 @@ Beside the cycles: `changes.py` touches wallets that changed without a payment, 
 are those before the oldest drain with a touch still open.
 """
 
-import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 from enum import Enum
@@ -27,9 +26,10 @@ from producers.history import Reading, ledgers
 from producers.marks import publish
 from producers.parts import Pace, Parts
 from producers.reader import Reader, Sighting
-from producers.source import Fatal, Unavailable
+from producers.source import Unavailable
 from producers.start import Begin, Wish, begin, check_network, check_position
 from producers.store import Away
+from producers.together import together
 from producers.waking import AGAIN_S, AGAIN_S_MAX, Waking, pause
 from producers.wallet import Touch
 from producers.wallet_feed import WalletFeed
@@ -93,9 +93,8 @@ class Stream:
             every_wallet_is_read=beginning.missed or None,
         )
         self._readiness.watch(self._overdue)
-        fatal: Fatal | None = None
         try:
-            async with asyncio.TaskGroup() as tasks:
+            async with together() as tasks:
                 tasks.create_task(self._feed.listen(self._readiness))
                 tasks.create_task(self._parts.publisher.watch())
                 tasks.create_task(self._waking.watch())
@@ -103,12 +102,8 @@ class Stream:
                 if self._changes:
                     tasks.create_task(self._changes.follow())
                 tasks.create_task(self._follow(is_missed=bool(beginning.missed)))
-        except* Fatal as group:
-            fatal = _first(group)
         finally:
             self._reader.close()
-        if fatal is not None:  # raised in there it would be a group again
-            raise fatal
 
     async def _begin(self, wish: Wish) -> Begin:
         """Where to begin, once the database and the source both answer."""
@@ -277,8 +272,3 @@ class _Progress(Enum):
     MORE = "more"
     SHORT = "short"  # changes wait for their share of the requests
     STUCK = "stuck"  # there is more, but the source or the database is behind: not at once
-
-
-def _first(group: BaseExceptionGroup[Fatal]) -> Fatal:
-    first = group.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first

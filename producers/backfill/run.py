@@ -15,18 +15,17 @@ from typing import Any, Final, TypeVar
 
 import structlog
 
-from producers.backfill.history import Histories, Step
-from producers.backfill.telling import TOLD_AT_ONCE, Telling
 from producers.clock import now_s
 from producers.parts import Parts
 from producers.patience import Patience
 from producers.progress import Steps
 from producers.reconcile.accounts import Accounts
+from producers.reconcile.histories import Histories, Step
 from producers.reconcile.states import AT_ONCE, Read, read_states
 from producers.reconcile.store import RowStore
+from producers.reconcile.telling import TOLD_AT_ONCE, Telling
 from producers.source import Fatal, History, Unavailable
 from producers.start import check_network
-from producers.store import Away
 from schema.stellar import AccountId, Ledger, Malformed, parse_account_id
 
 log = structlog.get_logger(__name__)
@@ -254,10 +253,4 @@ class Backfill:
         self._steps.at(self.marks.told, published=self.telling.published)
 
     async def _answered(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """The answer, however often it takes within the patience."""
-        patience = Patience(self._order.patience_s)
-        while True:
-            try:
-                return await ask()
-            except (Unavailable, Away) as error:
-                await patience.wait(error)
+        return await Patience(self._order.patience_s).answer(ask)

@@ -25,9 +25,10 @@ from producers.poll.report import Report
 from producers.poll.round import Round
 from producers.poll.store import PollStore
 from producers.progress import Steps
-from producers.source import Fatal, Unavailable
+from producers.source import Unavailable
 from producers.start import check_network
 from producers.store import Away
+from producers.together import together
 from producers.waking import AGAIN_S, pause
 
 log = structlog.get_logger(__name__)
@@ -59,23 +60,17 @@ class Poll:
 
     async def run(self) -> None:
         """Round after round until cancelled. Fatal when a person must decide; anything else that escapes is a bug."""
-        fatal: Fatal | None = None
         self._parts.readiness.watch(self._overdue)
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for work in (
-                    self._desk.listen(),
-                    self._desk.run(),
-                    self._gaps.watch(),
-                    self._parts.publisher.watch(),
-                    self._sweeps(),
-                    self._rounds(),
-                ):
-                    tasks.create_task(work)
-        except* Fatal as group:
-            fatal = _first(group)
-        if fatal is not None:  # raised in there it would be a group again
-            raise fatal
+        async with together() as tasks:
+            for work in (
+                self._desk.listen(),
+                self._desk.run(),
+                self._gaps.watch(),
+                self._parts.publisher.watch(),
+                self._sweeps(),
+                self._rounds(),
+            ):
+                tasks.create_task(work)
 
     async def once(self, *, patience_s: float) -> Mapping[str, Any]:
         """One round, and the read requests that are open: what was done. Unavailable or Away when something stayed away
@@ -177,8 +172,3 @@ class Poll:
         if since_s <= max(OVERDUE_S_MIN, 3 * self._pace.interval_s, 2 * self._expected_s):
             return {}
         return {"rounds": f"none ended for {since_s:.0f} s"}
-
-
-def _first(group: BaseExceptionGroup[Fatal]) -> Fatal:
-    first = group.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first

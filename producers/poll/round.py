@@ -4,7 +4,6 @@ No more than a portion of wallets is in memory, however many there are. What is 
 where it broke off; a wallet that cannot be read while others can is left to the next round, and counted.
 """
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Final, TypeVar
 
 import structlog
 
+from producers.clock import now_s
 from producers.facts import Verdict
 from producers.history import REPLICA_LAG_LEDGERS, Position, ledgers
 from producers.parts import Parts
@@ -115,7 +115,7 @@ class Round:
         streams = await self._answered(lambda: self._store.streams(self._parts.network))
         portion = _Portion(left=rows, passed=streams.passed)
         behind: dict[AccountId, Stored] = {}
-        patience, failures = Patience(self._patience_s), 0
+        patience, failures = self._patience(), 0
         while portion.left:
             before = len(portion.left)
             try:
@@ -124,14 +124,14 @@ class Round:
                 break
             except Unavailable as unavailable:
                 if len(portion.left) < before:
-                    patience, failures = Patience(self._patience_s), -1
+                    patience, failures = self._patience(), -1
                 failures += 1
                 if failures >= FAILURES_MAX and await self._others_answer():
                     log.warning("wallets left to the next round", wallets=len(portion.left), reason=str(unavailable))
                     self.report.leave(list(portion.left))
                     portion.left.clear()
                     break
-                await self._wait(patience, unavailable)
+                await patience.wait(unavailable)
         self._parts.readiness.up("round")
         await self._flush(portion)
         absent = [each for each in portion.left.values() if each.absent]  # in no page, and known to hold nothing
@@ -164,7 +164,7 @@ class Round:
         if stored is None:
             return
         self._read_last = state.account_id
-        compared = self._memory.compare(state, stored, _now_s())
+        compared = self._memory.compare(state, stored, now_s())
         if compared is Compared.BEHIND:
             behind[state.account_id] = stored
             return
@@ -182,12 +182,12 @@ class Round:
                 observed_ledger=state.observed,
             )
         elif compared is Compared.TELL:
-            portion.since_s = portion.since_s if portion.sightings else _now_s()
+            portion.since_s = portion.since_s if portion.sightings else now_s()
             portion.before[state.account_id] = stored
             portion.sightings.append(
                 Sighting(account_id=state.account_id, touch=_touch(stored), read_at=self._parts.clock(), state=state)
             )
-        if len(portion.sightings) >= TELL_AT_ONCE or (portion.sightings and _now_s() - portion.since_s > TELL_AFTER_S):
+        if len(portion.sightings) >= TELL_AT_ONCE or (portion.sightings and now_s() - portion.since_s > TELL_AFTER_S):
             await self._flush(portion)
         self._at()
 
@@ -207,7 +207,7 @@ class Round:
             for each in told:
                 if each.event is not None:
                     self.report.told += 1
-                    self._memory.note(each.state, _now_s())
+                    self._memory.note(each.state, now_s())
                     before = portion.before.get(each.event.account_id)
                     one_cursor = self._parts.source.payments_show_every_change
                     self._gaps.note(find(each.event, before, portion.passed, one_cursor=one_cursor))
@@ -248,19 +248,15 @@ class Round:
         return False
 
     async def _answered(self, ask: Callable[[], Awaitable[T]]) -> T:
-        patience = Patience(self._patience_s)
-        while True:
-            try:
-                found = await ask()
-            except (Unavailable, Away) as error:
-                await self._wait(patience, error)
-                continue
-            self._parts.readiness.up("round")
-            return found
+        found = await self._patience().answer(ask)
+        self._parts.readiness.up("round")
+        return found
 
-    async def _wait(self, patience: Patience, error: Unavailable | Away) -> None:
+    def _patience(self) -> Patience:
+        return Patience(self._patience_s, on_away=self._down)
+
+    def _down(self, error: Unavailable | Away) -> None:
         self._parts.readiness.down("round", f"{type(error).__name__}: {error}")
-        await patience.wait(error)
 
     def _at(self) -> None:
         if self._steps is not None:
@@ -275,7 +271,3 @@ def _touch(stored: Stored) -> Touch:
         drain=0,
         first_sight=stored.version is None,
     )
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()

@@ -9,7 +9,6 @@ import orjson
 import structlog
 import typer
 
-from producers.backfill.telling import Telling
 from producers.command import Ending, opened_within
 from producers.parts import Parts
 from producers.progress import Steps, steps
@@ -17,6 +16,7 @@ from producers.reconcile.proof import Comparison, Pace
 from producers.reconcile.report import Repaired, Report
 from producers.reconcile.states import AT_ONCE, Read
 from producers.reconcile.store import RowStore
+from producers.reconcile.telling import Telling
 from producers.settings import ProducerSettings
 
 log = structlog.get_logger(__name__)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
 
-from producers.backfill.history import Histories
+from producers.clock import now_s
 from producers.history import REPLICA_LAG_LEDGERS
 from producers.parts import Parts
 from producers.patience import Patience
@@ -26,12 +26,12 @@ from producers.progress import Steps
 from producers.reconcile import turns
 from producers.reconcile.book import Book
 from producers.reconcile.differences import REPAIRABLE, Kind
+from producers.reconcile.histories import Histories
 from producers.reconcile.knowledge import Overlap
 from producers.reconcile.states import AT_ONCE, read_states
 from producers.reconcile.store import RowStore
 from producers.source import Unavailable
 from producers.start import check_network
-from producers.store import Away
 from schema.stellar import AccountId, Ledger
 
 T = TypeVar("T")
@@ -90,7 +90,7 @@ class Comparison:
         self._meetings_left = 2 * self._pace.rounds_max
         for _ in range(self._pace.rounds_max):
             await self._meet()
-            self.differing = await self._match(ends_at=_now_s() + late_s)
+            self.differing = await self._match(ends_at=now_s() + late_s)
             if not await self._look_at_the_chain_again():
                 break
             late_s = min(LATE_S, late_s)
@@ -171,13 +171,13 @@ class Comparison:
         """Read the history up to this ledger; less when it shows nothing for a while."""
         began = self._history.complete
         self._steps.begin("reading the history, ledgers", max(0, target - began))
-        patience, quiet_ends_at = Patience(self._pace.patience_s), _now_s() + self._pace.quiet_s
-        while (complete := self._history.complete) < target and _now_s() < quiet_ends_at:
+        patience, quiet_ends_at = Patience(self._pace.patience_s), now_s() + self._pace.quiet_s
+        while (complete := self._history.complete) < target and now_s() < quiet_ends_at:
             try:
                 step = await self._history.step()
             except Unavailable as unavailable:
                 await patience.wait(unavailable)
-                quiet_ends_at = max(quiet_ends_at, _now_s() + QUIET_AGAIN_S)
+                quiet_ends_at = max(quiet_ends_at, now_s() + QUIET_AGAIN_S)
                 continue
             patience.restore()
             for account_id, ledger in step.touched:
@@ -187,7 +187,7 @@ class Comparison:
             if step.blind is not None:
                 self.book.knowledge.blind(step.blind)
             if step.records or self._history.complete > complete:
-                quiet_ends_at = _now_s() + self._pace.quiet_s
+                quiet_ends_at = now_s() + self._pace.quiet_s
                 self._steps.at(self._history.complete - began)
             else:
                 await asyncio.sleep(QUIET_AGAIN_S)
@@ -211,7 +211,7 @@ class Comparison:
         while differing:
             differing = await self._look(differing)
             self._steps.at(all_of_them - len(differing))
-            if not any(self.book.verdict(number) in REPAIRABLE for number in differing) or _now_s() >= ends_at:
+            if not any(self.book.verdict(number) in REPAIRABLE for number in differing) or now_s() >= ends_at:
                 break
             await asyncio.sleep(look_s)
             look_s = min(2 * look_s, LOOK_S_MAX)
@@ -262,19 +262,9 @@ class Comparison:
         )
 
     async def _answered(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """The answer, however often it takes within the patience."""
-        patience = Patience(self._pace.patience_s)
-        while True:
-            try:
-                return await ask()
-            except (Unavailable, Away) as error:
-                await patience.wait(error)
+        return await Patience(self._pace.patience_s).answer(ask)
 
 
 def _portions(numbers: Sequence[int], size: int) -> Iterator[Sequence[int]]:
     for start in range(0, len(numbers), size):
         yield numbers[start : start + size]
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()

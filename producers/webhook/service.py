@@ -16,12 +16,14 @@ import orjson
 import structlog
 from aiohttp import web
 
+from producers.clock import now_s
 from producers.history import REPLICA_LAG_LEDGERS
 from producers.parts import Parts
 from producers.settings import WebhookSettings
 from producers.source import Fatal, Unavailable
 from producers.start import check_network
 from producers.store import Away
+from producers.together import together
 from producers.webhook import requests as webhook_requests
 from producers.webhook import signatures as webhook_signatures
 from producers.webhook.answers import Outcome, Problem, away, refusal
@@ -56,24 +58,17 @@ async def serve(settings: WebhookSettings, parts: Parts) -> None:
     metrics = WebhookMetrics(parts.metrics.registry)
     reads = Reads(parts, reads_at_once=settings.states_at_once)
     webhooks = Webhooks(settings, parts, reads, metrics)
-    fatal: Fatal | None = None
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            for work in (reads.run(), parts.publisher.watch(), _watch_database(parts), _watch_history(parts)):
-                tasks.create_task(work)
-            async with contextlib.AsyncExitStack() as door:
-                host, port = settings.webhook_host, settings.webhook_port
-                opened = http_door.opened(_house(webhooks, metrics), _manners(settings), host=host, port=port)
-                try:
-                    address = await door.enter_async_context(opened)
-                except OSError as error:
-                    raise Fatal(f"WEBHOOK_HOST and WEBHOOK_PORT cannot be opened: {error}") from error
-                log.info("webhooks are taken in", door=str(address))
-                await asyncio.Event().wait()
-    except* Fatal as group:
-        fatal = _first(group)
-    if fatal is not None:
-        raise fatal
+    async with together() as tasks, contextlib.AsyncExitStack() as door:
+        for work in (reads.run(), parts.publisher.watch(), _watch_database(parts), _watch_history(parts)):
+            tasks.create_task(work)
+        host, port = settings.webhook_host, settings.webhook_port
+        opened = http_door.opened(_house(webhooks, metrics), _manners(settings), host=host, port=port)
+        try:
+            address = await door.enter_async_context(opened)
+        except OSError as error:
+            raise Fatal(f"WEBHOOK_HOST and WEBHOOK_PORT cannot be opened: {error}") from error
+        log.info("webhooks are taken in", door=str(address))
+        await asyncio.Event().wait()
 
 
 class Webhooks:
@@ -92,7 +87,7 @@ class Webhooks:
         self._rates = Rates(
             per_s=settings.webhook_requests_per_s,
             per_address_per_s=settings.webhook_requests_per_address_per_s,
-            now_s=_now_s(),
+            now_s=now_s(),
         )
         self._ids: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
         self._latest = Ledger(1)
@@ -100,7 +95,7 @@ class Webhooks:
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """What came of a request; a Problem where it is not done."""
-        began_s = _now_s()
+        began_s = now_s()
         try:
             found = await self._answer(request)
         except Problem as problem:
@@ -108,7 +103,7 @@ class Webhooks:
             say("webhook refused", outcome=problem.code, reason=str(problem))
             raise
         self._metrics.requests.labels(Outcome.DONE.value).inc()
-        self._metrics.seconds.observe(_now_s() - began_s)
+        self._metrics.seconds.observe(now_s() - began_s)
         return web.Response(body=orjson.dumps(found) + b"\n", content_type="application/json", headers=HEADERS)
 
     async def _answer(self, request: web.BaseRequest) -> dict[str, int]:
@@ -169,9 +164,9 @@ class Webhooks:
         """A ledger that is about to come is waited for; for one that takes longer the sender comes again; and one that
         is far ahead is not of our network.
         """
-        if ledger > self._latest + LEDGERS_SOON_MAX and _now_s() - self._latest_asked_s >= AGAIN_S:
+        if ledger > self._latest + LEDGERS_SOON_MAX and now_s() - self._latest_asked_s >= AGAIN_S:
             self._latest = (await self._parts.source.history()).latest
-            self._latest_asked_s = _now_s()
+            self._latest_asked_s = now_s()
         if ledger > self._latest + LEDGERS_AHEAD_MAX:
             raise Problem(
                 Outcome.BAD_HINT,
@@ -185,7 +180,7 @@ class Webhooks:
     def _check_rate(self, request: web.BaseRequest) -> None:
         forwarded = request.headers.getall("X-Forwarded-For", [])
         address = client_address(request.remote or "", forwarded, self._settings.webhook_trusted_proxies)
-        if wait_s := self._rates.wait_s(address, _now_s()):
+        if wait_s := self._rates.wait_s(address, now_s()):
             raise Problem(Outcome.TOO_MANY, f"come again in {wait_s} s", retry_after_s=wait_s)
 
 
@@ -249,12 +244,3 @@ async def _watch_history(parts: Parts) -> None:
 def _key(network: Network, webhook_id: str) -> UUID:
     """Senders choose their ids; this one has a fixed size. Two networks share a table, not their webhooks."""
     return UUID(bytes=hashlib.sha256(f"{network} {webhook_id}".encode()).digest()[:16])
-
-
-def _first(group: BaseExceptionGroup[Fatal]) -> Fatal:
-    first = group.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()

@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from producers.backfill.history import Histories
 from producers.reconcile.differences import Kind
+from producers.reconcile.histories import Histories
 from sandbox.chain_operations import ChangeTrust, CrossOffer, SetTrustlineFlags
 from sandbox.horizon_faults import Fault
 from schema.stellar import Ledger, Stroops

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from producers.backfill.history import Histories
 from producers.pages import CHANGES, LEDGER_PAGES_MAX, PAYMENTS, Records, whole_ledger
+from producers.reconcile.histories import Histories
 from producers.source import Page, Unavailable
 from schema.stellar import Cursor, Ledger, Malformed, Network
 from tests.unit.producers.partial import PartialSource

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from producers.backfill.history import Histories, Step
 from producers.backfill.run import Marks
 from producers.patience import Patience
 from producers.progress import Steps
 from producers.reconcile.accounts import WIDTH, Accounts
 from producers.reconcile.differences import Kind, Row, compare
+from producers.reconcile.histories import Histories, Step
 from producers.reconcile.states import Read, read_states
 from producers.source import History, Page, State, Unavailable
 from schema.stellar import AccountId, Asset, Cursor, Ledger, Malformed, Network, Stroops
