@@ -25,7 +25,7 @@ async def test_each_part_of_a_request_has_its_time(open_door: OpenDoor) -> None:
     """No byte, half a header, half a body: 408, a problem, and the end. Silence after an answer: the end. A rest may be
     longer than headers may take.
     """
-    async with open_door(headers_within_s=0.3, body_within_s=0.3, rest_s=0.6) as door:
+    async with open_door(headers_within_s=0.3, body_within_s=0.3, rest_s=1.5) as door:
         whole = door.good(900)
         for sent, statuses in ((b"", [408]), (whole[:40], [408]), (whole[:-5], [408]), (whole, [200])):
             async with door.connected() as [(reader, writer)]:
