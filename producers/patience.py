@@ -1,12 +1,11 @@
 """How long a command waits for what is away: asks again, ever more slowly, and gives up in the end."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 import structlog
 
-from producers.clock import wait_about
+from producers.clock import now_s, wait_about
 from producers.source import Unavailable
 from producers.store import Away
 
@@ -36,20 +35,18 @@ class Patience:
 
     async def wait(self, error: Unavailable | Away) -> None:
         """Wait a while before the next attempt; raises the error itself once the patience is at its end."""
-        now_s = asyncio.get_running_loop().time()
         self._on_away(error)
         if self.is_over():
             raise error
         if self._since_s is None:
-            self._since_s = now_s
+            self._since_s = now_s()
         log.warning("away, asked again", reason=f"{type(error).__name__}: {error}"[:300])
         await wait_about(min(self._again_s, self._seconds))
         self._again_s = min(2 * self._again_s, AGAIN_S_MAX)
 
     def is_over(self) -> bool:
         """Whether the next wait would be one too many."""
-        since_s, now_s = self._since_s, asyncio.get_running_loop().time()
-        return self._seconds <= 0 if since_s is None else now_s - since_s >= self._seconds
+        return self._seconds <= 0 if self._since_s is None else now_s() - self._since_s >= self._seconds
 
     def restore(self) -> None:
         """It answered."""
