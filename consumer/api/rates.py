@@ -1,11 +1,13 @@
 """How much one person may ask, so that nobody else waits for it. Pure: the time is given."""
 
+import math
 from collections import Counter
 from typing import Final
 from uuid import UUID
 
 MINUTE_S: Final = 60
 FORGOTTEN_AT_ONCE: Final = 2
+ROUNDING_S: Final = 0.001  # floats leave a trace of a debt that is paid
 
 
 class Rates:
@@ -28,8 +30,8 @@ class Rates:
         now = now_s * self._per_minute
         gone_at = max(self._gone_at.get(person, now), now) + MINUTE_S
         too_much = gone_at - now - MINUTE_S * self._per_minute
-        if too_much > 0:
-            return int(-(-too_much // self._per_minute))
+        if too_much > ROUNDING_S * self._per_minute:
+            return math.ceil(too_much / self._per_minute - ROUNDING_S)
         self._forget(now)
         self._gone_at[person] = gone_at
         self._in_hand[person] += 1

@@ -1,7 +1,9 @@
 """How often one person may ask, against a count of what they asked."""
 
+import math
 from uuid import UUID, uuid4
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +20,18 @@ def test_a_minutes_requests_may_come_at_once() -> None:
     assert rates.begin(BOB, now_s=109.9) == 0
     assert rates.begin(ADA, now_s=110.0) == 0
     assert rates.begin(ADA, now_s=110.0) == 10
+
+
+@pytest.mark.parametrize("per_minute", [1, 6, 120])
+def test_a_rounding_error_is_no_request_too_many(per_minute: int) -> None:
+    """Whatever the clock shows, a stranger's first minute is let in whole, and who comes back as told is let in."""
+    for second in range(1, 1_000):
+        now_s = second * math.pi
+        rates = Rates(per_minute=per_minute, at_once_max=per_minute + 1)
+        assert [rates.begin(ADA, now_s=now_s) for _ in range(per_minute)] == [0] * per_minute, now_s
+        again_s = rates.begin(ADA, now_s=now_s)
+        assert again_s == -(-60 // per_minute)
+        assert rates.begin(ADA, now_s=now_s + again_s) == 0, now_s
 
 
 def test_so_many_at_once() -> None:
