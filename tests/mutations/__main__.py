@@ -59,7 +59,10 @@ def _core(children: int) -> int:
     judged = killed + sum(len(score.survived) for score in scores)
     percent = 100 * killed / judged
     typer.echo(f"{percent:.1f} % of {judged} mutants that are not equivalent were killed")
-    return int(percent < core.SCORE_MIN)
+    stale = core.stale(scores)
+    for name in stale:
+        typer.echo(f"excused in equivalent.toml, and killed: {name}")
+    return int(percent < core.SCORE_MIN or bool(stale))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """docs/mutations.md, written from what a run found: no dates, so that the same finding is the same page."""
 
+import fcntl
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,17 +22,19 @@ each guard's text still stands where the list says and that each named test is t
 
 
 def keep(*, caught: Sequence[Caught] = (), scores: Sequence[Score] = ()) -> None:
-    """Merge what was found into found.json, and write the page from it."""
-    found = _found()
-    known = {guard.name for guard in guards()}
-    found["guards"] = {name: what for name, what in found["guards"].items() if name in known}
-    found["guards"] |= {each.guard.name: [each.guard.file, each.guard.protects, each.test] for each in caught}
-    found["core"] |= {
-        score.module: {"mutants": score.mutants, "killed": score.killed, "equivalent": len(score.equivalent)}
-        for score in scores
-    }
-    FOUND.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n")
-    PAGE.write_text(_page(found["guards"], found["core"]))
+    """Merge what was found into found.json, and write the page from it. Runs side by side wait for each other."""
+    with Path(__file__).open("rb") as locked:
+        fcntl.flock(locked, fcntl.LOCK_EX)
+        found = _found()
+        known = {guard.name for guard in guards()}
+        found["guards"] = {name: what for name, what in found["guards"].items() if name in known}
+        found["guards"] |= {each.guard.name: [each.guard.file, each.guard.protects, each.test] for each in caught}
+        found["core"] |= {
+            score.module: {"mutants": score.mutants, "killed": score.killed, "equivalent": len(score.equivalent)}
+            for score in scores
+        }
+        FOUND.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n")
+        PAGE.write_text(_page(found["guards"], found["core"]))
 
 
 def caught_before() -> set[str]:

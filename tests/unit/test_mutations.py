@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.mutations import guards
+from tests.mutations import guards, report
 from tests.mutations.guards import Guard
 from tests.mutations.trees import ROOT
 
@@ -21,3 +21,8 @@ def test_every_guard_has_a_name_of_its_own() -> None:
     """And there are at least forty."""
     names = [guard.name for guard in guards.guards()]
     assert len(set(names)) == len(names) >= 40
+
+
+def test_every_guard_was_removed_once_and_that_was_noticed() -> None:
+    """A guard that is new or renamed is on the page once `python -m tests.mutations guards --missing` has tried it."""
+    assert report.caught_before() == {guard.name for guard in guards.guards()}

@@ -141,6 +141,25 @@ def test_a_conflict_is_a_dead_letter_with_its_detail() -> None:
     assert "balance 6.0000000" in letter.detail
 
 
+def test_a_conflict_is_kept_as_it_was_read() -> None:
+    """From the record to its dead letter: the place and the bytes are the record's own."""
+    told = [balance_event.encode(event_of(1, amount)) for amount in (5, 6)]
+    records = [ConsumedRecord(offset=offset, value=value) for offset, value in enumerate(told)]
+    (letter,) = decide_batch(READER.read(records), wallets(), NOW).dead_letters
+    assert (letter.offset, letter.value) == (1, told[1])
+
+
+def test_what_a_command_leaves_behind_is_written() -> None:
+    """With it goes which attempt it is; with its result the state without it."""
+    among = wallets()
+    writes = decide_batch([arrived(event_of(1, 0)), arrived(event_of(2, 50))], among, close_time(2))
+    (command,) = writes.commands
+    assert writes.attempts == {command.command_id: 1}
+    among.by_command = {command.command_id: WALLET_ID}
+    writes = decide_batch([arrived(ended(command.command_id))], among, NOW)
+    assert writes.states == {WALLET_ID: among.states[WALLET_ID]}
+
+
 def test_a_result_ends_its_command() -> None:
     """The record as it ended, when the result says it did, and no error for a success; its snapshot is written."""
     among = wallets()

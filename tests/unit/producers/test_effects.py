@@ -1,6 +1,7 @@
 """From an effect to the wallets whose trustline of our asset it may have changed; and what is refused."""
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -107,13 +108,14 @@ def test_an_effect_of_the_future_touches_everyone_it_names() -> None:
     assert effects.touched(other, ASSET) == frozenset()
 
 
-def test_a_mention_is_searched_to_a_depth() -> None:
+@pytest.mark.parametrize("within", [lambda inner: [inner], lambda inner: {"part": inner}], ids=["lists", "objects"])
+def test_a_mention_is_searched_to_a_depth(within: Callable[[Any], Any]) -> None:
     """An effect nested beyond any sense is left alone, and one just within is not."""
     deep: Any = str(ASSET)
     for _ in range(15):
-        deep = [deep]
+        deep = within(deep)
     assert effects.touched(effect("vault_opened", parts=deep), ASSET) == {ALICE, ISSUER}
-    assert effects.touched(effect("vault_opened", parts=[[deep]]), ASSET) == frozenset()
+    assert effects.touched(effect("vault_opened", parts=within(deep)), ASSET) == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -140,6 +142,28 @@ def test_what_makes_no_sense_is_refused_with_its_place(bent: object, place: str)
     with pytest.raises(Malformed) as refused:
         effects.touched(bent, ASSET)
     assert (refused.value.field or "value") == place
+
+
+@pytest.mark.parametrize(
+    ("read", "bent", "words"),
+    [
+        (
+            lambda bent: effects.touched(bent, ASSET),
+            effect("liquidity_pool_withdrew", liquidity_pool={"reserves": "two"}),
+            "liquidity_pool.reserves is 'two', expected a list",
+        ),
+        (
+            effects.place_of,
+            {**effect("trade"), "paging_token": "12"},
+            "paging_token is '12', expected an operation id, a dash and a number",
+        ),
+    ],
+)
+def test_a_refusal_says_what_was_expected(read: Callable[[object], object], bent: object, words: str) -> None:
+    """The field, what stood there, and what should."""
+    with pytest.raises(Malformed) as refused:
+        read(bent)
+    assert str(refused.value) == words
 
 
 def test_where_an_effect_stands() -> None:

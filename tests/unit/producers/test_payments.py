@@ -52,6 +52,15 @@ def test_other_assets_are_not_ours(fields: dict[str, Any]) -> None:
     assert moved({**payment(), **fields}) == []
 
 
+def test_who_was_authorized_is_named() -> None:
+    """Beside the movements, where the record says it; an address that is none is refused."""
+    assert payments.authorized(payment()) == []
+    assert payments.authorized({**payment(), "accounts_authorized": [ALICE, BOB]}) == [ALICE, BOB]
+    for bent in ("no record", {"accounts_authorized": [ALICE, "G" + "A" * 55]}):
+        with pytest.raises(Malformed):
+            payments.authorized(bent)
+
+
 def test_the_type_of_the_asset_counts() -> None:
     """Code and issuer of ours under another asset type are not our asset."""
     assert moved(payment(asset_type="credit_alphanum12")) == []

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from producers.reconcile.knowledge import NOBODY, Knowledge, Overlap, newest_of_most
+from producers.reconcile.knowledge import NOBODY, Interval, Knowledge, Overlap, newest_of_most
 from producers.source import State
 from schema.stellar import AccountId, Ledger, Stroops
 from tests.people import account_id
@@ -193,3 +193,15 @@ def test_a_replica_that_is_behind_changes_nothing() -> None:
     knowledge.see(0, chain.read(0, FIRST + 8))
     knowledge.see(0, chain.read(0, FIRST + 2))
     assert knowledge.state(0, name(0)).balance_stroops == 7
+
+
+def test_a_read_between_two_touches_is_known_up_to_itself() -> None:
+    """The history spoke of both before the wallet was read: the second is still to come, and is not forgotten."""
+    knowledge = Knowledge(1, start=Ledger(FIRST))
+    paid: list[list[Held]] = [[*[(5, True, FIRST)] * 3, *[(6, True, FIRST + 3)] * 3, *[(7, True, FIRST + 6)] * 6]]
+    chain = KeptChain(states=paid, touches=[{FIRST + 3, FIRST + 6}])
+    for ledger in chain.touches[0]:
+        knowledge.touch(0, Ledger(ledger))
+    knowledge.see(0, chain.read(0, FIRST + 4))
+    knowledge.drain(Ledger(FIRST + 9))
+    assert knowledge.interval(0) == Interval(since=Ledger(FIRST + 3), until=Ledger(FIRST + 4))
