@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.wallet import Policy
@@ -34,7 +34,7 @@ def _any_policy(random: Random) -> Policy:
     )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300)
 @given(st.randoms(use_true_random=False), st.integers(min_value=0, max_value=40))
 def test_no_history_breaks_an_invariant(random: Random, steps: int) -> None:
     """Whatever happens, in whatever order: never too much, never twice, nothing forgotten."""

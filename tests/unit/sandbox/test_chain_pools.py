@@ -84,7 +84,7 @@ def test_a_pool_shows_as_one_effect(kind: str) -> None:
     assert effect.fields["liquidity_pool"]["reserves"][0] == {"asset": "native", "amount": left}
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(steps=st.lists(st.tuples(st.integers(0, 2), st.booleans(), st.integers(1, 30 * UNIT)), max_size=12))
 def test_a_pool_makes_nothing_and_loses_nothing(steps: list[tuple[int, bool, int]]) -> None:
     """Whoever puts in and takes out, every asset's sum stays what was issued, and the shares are those of the pool."""

@@ -14,7 +14,7 @@ from tests.unit.sandbox.small_world import balance, build, close
 UNSEEN = Mix(crossed=20, claimed=20, put_aside=20, clawback=20, pool_deposit=40, pool_withdraw=40)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32), ledgers=st.integers(1, 12), holding=st.integers(0, 200))
 def test_books_balance_after_any_story(seed: int, ledgers: int, holding: int) -> None:
     """After every ledger each asset's sum is what was issued, and each wallet holds what its changes add up to."""

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schema import identity
@@ -54,7 +54,6 @@ def test_a_snapshots_id_is_a_uuid_of_version_8() -> None:
     assert snapshot_id.int >> 80 == identity.snapshot_id(WALLET_ID, "other cause", AT).int >> 80
 
 
-@settings(deadline=None)
 @given(st.integers(min_value=1, max_value=10**12), st.text(max_size=20), st.text(max_size=20))
 def test_snapshots_ids_sort_by_time(milliseconds: int, cause: str, other: str) -> None:
     """Whatever their causes are; and every one is of version 8."""

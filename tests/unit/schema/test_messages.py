@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schema import balance_event, deposit_command, deposit_result
@@ -229,7 +229,6 @@ def test_a_fact_is_never_newer_than_its_observation() -> None:
     )
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**63 - 1), st.integers(1, 2**32 - 1), st.sampled_from(SnapshotType))
 def test_any_fact_comes_back_as_it_went(balance: int, ledger: int, kind: SnapshotType) -> None:
     """Whatever it says."""

@@ -3,7 +3,7 @@
 import base64
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from stellar_sdk import StrKey
 
@@ -61,7 +61,6 @@ def test_an_amount_beyond_int64_is_refused() -> None:
     )
 
 
-@settings(deadline=None)
 @given(st.integers(min_value=0, max_value=2**63 - 1))
 def test_amounts_come_back_as_they_went(stroops: int) -> None:
     """Written and read, plain and signed, and always with seven decimals."""
@@ -94,7 +93,6 @@ def test_a_movement_without_a_sign_is_refused() -> None:
 # Addresses
 
 
-@settings(deadline=None)
 @given(BYTES_32)
 def test_account_ids_agree_with_the_sdk(key: bytes) -> None:
     """Every account id the SDK writes is one, as an account and as an address."""
@@ -103,7 +101,6 @@ def test_account_ids_agree_with_the_sdk(key: bytes) -> None:
     assert stellar.parse_address(text) == text
 
 
-@settings(deadline=None)
 @given(BYTES_32)
 def test_other_addresses_agree_with_the_sdk(key: bytes) -> None:
     """Contracts, pools and claimable balances are addresses and no accounts."""
@@ -118,7 +115,6 @@ def test_other_addresses_agree_with_the_sdk(key: bytes) -> None:
         )
 
 
-@settings(deadline=None)
 @given(BYTES_32, st.integers(min_value=0, max_value=55), st.sampled_from("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"))
 def test_one_wrong_letter_is_noticed(key: bytes, place: int, letter: str) -> None:
     """The checksum holds against any single change, as the SDK's does."""
@@ -129,7 +125,6 @@ def test_one_wrong_letter_is_noticed(key: bytes, place: int, letter: str) -> Non
         refused(stellar.parse_address, bent)
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="GCLBMSTA234567WQ", min_size=50, max_size=70))
 def test_what_the_sdk_refuses_is_refused(text: str) -> None:
     """Whatever text there is, an account id is one exactly when the SDK says so."""
@@ -162,7 +157,6 @@ def test_a_second_spelling_of_an_address_is_refused() -> None:
     refused(stellar.parse_address, other)
 
 
-@settings(deadline=None)
 @given(st.sampled_from("GCLBX"), st.integers(30, 40), st.data())
 def test_an_address_is_what_base64_reads_as_one(letter: str, length: int, data: st.DataObject) -> None:
     """Of any bytes behind any first letter, with a right checksum or one wrong bit in it, in any length and with any

@@ -6,7 +6,7 @@ from enum import StrEnum
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schema import balance_event, deposit_result, wire
@@ -52,7 +52,6 @@ def test_what_is_no_time_is_refused(text: str) -> None:
     assert str(malformed.value) == f"value is {text!r}, expected {TIME_SHAPE}"
 
 
-@settings(deadline=None)
 @given(st.datetimes(min_value=datetime(2000, 1, 2), max_value=datetime(2199, 12, 30)), st.integers(-23, 23))  # noqa: DTZ001
 def test_times_come_back_as_they_went(time: datetime, hours: int) -> None:
     """Whatever their offset was, they are written in UTC and are the same moment."""
