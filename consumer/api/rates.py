@@ -1,6 +1,5 @@
 """How much one person may ask, so that nobody else waits for it. Pure: the time is given."""
 
-import math
 from collections import Counter
 from typing import Final
 from uuid import UUID
@@ -29,9 +28,9 @@ class Rates:
             return 1
         now = now_s * self._per_minute
         gone_at = max(self._gone_at.get(person, now), now) + MINUTE_S
-        too_much = gone_at - now - MINUTE_S * self._per_minute
-        if too_much > ROUNDING_S * self._per_minute:
-            return math.ceil(too_much / self._per_minute - ROUNDING_S)
+        too_much = gone_at - now - (MINUTE_S + ROUNDING_S) * self._per_minute
+        if too_much > 0:
+            return int(-(-too_much // self._per_minute))
         self._forget(now)
         self._gone_at[person] = gone_at
         self._in_hand[person] += 1
