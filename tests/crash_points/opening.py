@@ -77,6 +77,7 @@ async def opened(
         rng = random.Random(f"{seed} {number}")  # noqa: S311 - a seeded simulation
         world = World(stage, nursery, environment, rng)
         world.unlucky, world.meddled, world.node = unlucky, meddled, node
+        world.capped = next(iter(judged.values()))
         await world.producer.start()
         stack.push_async_callback(kafka.stop, world.producer, deadline_s=5)
         yield world

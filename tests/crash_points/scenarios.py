@@ -96,6 +96,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     ),
     "outbox_held": Scenario(urge=urges.hold_outbox),
     "batch_stalled": Scenario(urge=urges.stall_batch, hits_max=1),
+    "capped": Scenario(urge=urges.pay_capped),
     "put_back": Scenario(urge=urges.put_back, hits_max=1, within_s=40.0),
     "no_broker": Scenario(urge=urges.nothing, environment=_elsewhere(KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")),
     "not_migrated": Scenario(urge=urges.nothing, environment=_not_migrated),

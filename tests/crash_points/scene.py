@@ -45,6 +45,7 @@ class World:
         self.rng = rng
         self.unlucky: tuple[UUID, AccountId]
         self.meddled: tuple[UUID, AccountId]
+        self.capped: AccountId  # has a daily cap that is never reached
         self.node: broker.EmbeddedBroker
         self.producer = kafka.producer(KafkaSettings(kafka_bootstrap_servers=stage.bootstrap_servers), client_id="test")
         self._nursery = nursery
@@ -116,6 +117,9 @@ class World:
             wallets.append(self.unlucky[1])
         payments = [{"to": wallet, "amount": f"{self.rng.randint(1, 10**9) / 10**7:.7f}"} for wallet in wallets]
         await self.stage.tell_chain("pay", payments)
+
+    async def pay(self, wallets: Sequence[AccountId], amount: str) -> None:
+        await self.stage.tell_chain("pay", [{"to": wallet, "amount": amount} for wallet in wallets])
 
     async def cross_offer(self) -> None:
         """A change that no payment shows. Half the time somebody asks for it; else only its effects tell of it."""

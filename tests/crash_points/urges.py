@@ -206,6 +206,13 @@ async def stall_batch(world: World, life: Life, role: str) -> None:
             await asyncio.sleep(2.0)
 
 
+async def pay_capped(world: World, _life: Life, _role: str) -> None:
+    """The wallet with a daily cap is paid, so that what was issued on the day is asked for."""
+    while True:
+        await world.pay([world.capped], "1.5")
+        await asyncio.sleep(0.3)
+
+
 async def put_back(world: World, _life: Life, _role: str) -> None:
     """A state put back by hand, again and again: its fact comes once more, and had caused its command before."""
     wallet_id, account_id = world.meddled
