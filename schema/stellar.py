@@ -28,6 +28,7 @@ _AMOUNT = re.compile(r"(0|[1-9][0-9]{0,11})(?:\.([0-9]{1,7}))?", re.ASCII)
 _ASSET_CODE = re.compile(r"[A-Za-z0-9]{1,12}", re.ASCII)
 _OPERATION_ID = re.compile(r"[0-9]{1,19}", re.ASCII)
 _STRKEY = re.compile(r"[GCL][A-Z2-7]{55}|B[A-Z2-7]{57}", re.ASCII)  # 35 bytes, or 36 for a claimable balance
+_STRKEY_CHARACTERS_MAX: Final = 58
 _DIGITS_OF_INT: Final = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789ABCDEFGHIJKLMNOPQRSTUV")
 
 
@@ -35,7 +36,10 @@ class Malformed(ValueError):
     """A value that is not what the wire promises: names the field, what was there, and what was expected."""
 
     def __init__(self, got: object, *, expected: str, field: str = "") -> None:
-        shown = repr(got)
+        try:
+            shown = repr(got)
+        except RecursionError:  # JSON is read to a greater depth than it can be shown
+            shown = f"a {type(got).__name__} nested too deeply to show"
         self.got = shown if len(shown) <= 120 else f"{shown[:117]}..."  # noqa: PLR2004 - a line of a log
         self.expected = expected
         self.field = field
@@ -124,6 +128,10 @@ def format_signed_stroops(stroops: int) -> str:
     return format_stroops(stroops) if stroops < 0 else f"+{format_stroops(stroops)}"
 
 
+def _is_strkey(text: str) -> bool:
+    return len(text) <= _STRKEY_CHARACTERS_MAX and _strkey_is_valid(text)  # no more is kept in memory of who sends more
+
+
 @lru_cache(maxsize=65_536)
 def _strkey_is_valid(text: str) -> bool:
     """Base32 by `int`, for there may be a million addresses: base64.b32decode takes ten times as long."""
@@ -139,14 +147,14 @@ def _strkey_is_valid(text: str) -> bool:
 
 def parse_account_id(text: str) -> AccountId:
     """A `G...` address whose checksum holds; Malformed otherwise."""
-    if text[:1] != "G" or not _strkey_is_valid(text):
+    if text[:1] != "G" or not _is_strkey(text):
         raise Malformed(text, expected="an account id: G and 55 more characters, with a valid checksum")
     return AccountId(text)
 
 
 def parse_address(text: str) -> Address:
     """Any address money moves between (account, contract, pool, claimable balance); Malformed otherwise."""
-    if not _strkey_is_valid(text):
+    if not _is_strkey(text):
         raise Malformed(text, expected="a Stellar address (G..., C..., L... or B...) with a valid checksum")
     return Address(text)
 

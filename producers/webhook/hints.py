@@ -43,7 +43,10 @@ def read(body: bytes) -> Hint:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise NotJson(str(error)) from None
-    hint = _hint(_object(parsed, "body"))
+    try:
+        hint = _hint(_object(parsed, "body"))
+    except RecursionError:
+        raise Malformed("nesting without end", expected="rows as a database has them", field="body") from None
     if len(hint.accounts) > ACCOUNTS_MAX:
         raise Malformed(len(hint.accounts), expected=f"at most {ACCOUNTS_MAX} accounts", field="body")
     return hint

@@ -52,6 +52,7 @@ def test_another_network_or_asset_is_neither_taken_nor_refused() -> None:
         ({"value": None}, "value is None"),
         ({"value": b"not JSON"}, "expected JSON"),
         ({"value": b"[]"}, "a JSON object"),
+        ({"value": b'{"event_id":' + b"[" * 1_020 + b"]" * 1_020 + b"}"}, "event_id is a list nested too deeply"),
         ({"value": b" " * (VALUE_BYTES_MAX + 1)}, f"at most {VALUE_BYTES_MAX} bytes"),
         ({"value": b"{}"}, "event_id"),
         ({"key": None}, "key is None"),

@@ -124,6 +124,25 @@ def test_what_is_no_json_is_said_so(body: bytes) -> None:
         webhook_hints.read(body)
 
 
+NESTED = b"[" * 1_015 + b"]" * 1_015  # as deep as JSON is read
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"account_id":%s}' % NESTED,
+        b'{"accounts":[%s]}' % NESTED,
+        b'{"data":{"record":{"public_key":%s}}}' % NESTED,
+        b'{"id":%s,"transaction_hash":1}' % NESTED,
+        b'{"table":"stellar_wallets","record":{"network":%s},"old_record":{"network":%s}}' % (NESTED, NESTED),
+    ],
+)
+def test_what_is_nested_too_deeply_is_complained_about(body: bytes) -> None:
+    """Wherever it stands: what Python can neither show nor compare is no bug of ours."""
+    with pytest.raises(Malformed):
+        webhook_hints.read(body)
+
+
 def test_no_more_than_so_many_accounts() -> None:
     """The largest list is read; a record that names more is refused."""
     many = [account_id(str(number)) for number in range(ACCOUNTS_MAX + 1)]
