@@ -1,10 +1,12 @@
 """Who keeps a connection when there are too many, and whose an address is. Pure: the time is given."""
 
+import re
 from collections.abc import Sequence
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final, Generic, Protocol, TypeVar
 
 _IPV6_PREFIX: Final = 64  # of one line: whoever has one has all of its addresses
+_WITH_PORT: Final = re.compile(r"\[([^]]+)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")  # some proxies say it
 
 IpNetwork = IPv4Network | IPv6Network
 
@@ -47,33 +49,32 @@ def client_address(peer: str, forwarded: Sequence[str], trusted: Sequence[IpNetw
     """Whose limits count: the peer's; behind our own proxies the last address that is not one of theirs."""
     address = peer
     for hop in reversed([each.strip() for value in forwarded for each in value.split(",")]):
-        if not is_in(address, trusted):
+        match = _WITH_PORT.fullmatch(hop)
+        before = hop if match is None else match[1] or match[2]
+        if not is_in(address, trusted) or _parsed(before) is None:
             break
-        try:
-            ip_address(hop)
-        except ValueError:
-            break
-        address = hop
+        address = before
     return group(address)
 
 
 def group(address: str) -> str:
     """The address, or for IPv6 the line it is on."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return address
+    parsed = _parsed(address)
     if isinstance(parsed, IPv6Address):
-        if parsed.ipv4_mapped is not None:
-            return str(parsed.ipv4_mapped)
         return str(IPv6Network((parsed, _IPV6_PREFIX), strict=False))
-    return address
+    return address if parsed is None else str(parsed)
 
 
 def is_in(address: str, networks: Sequence[IpNetwork]) -> bool:
     """Whether the address is in one of these networks."""
+    parsed = _parsed(address)
+    return parsed is not None and any(parsed in network for network in networks)
+
+
+def _parsed(address: str) -> IPv4Address | IPv6Address | None:
+    """None where it is no address. A socket for both kinds says IPv4 in IPv6's clothes: it is IPv4 all the same."""
     try:
         parsed = ip_address(address)
     except ValueError:
-        return False
-    return any(parsed in network for network in networks)
+        return None
+    return getattr(parsed, "ipv4_mapped", None) or parsed
