@@ -16,6 +16,10 @@ AGAIN_S_MAX: Final = 10.0
 T = TypeVar("T")
 
 
+class OutOfPatience(Unavailable):
+    """It was waited for as long as it may take: not asked again."""
+
+
 class Patience:
     """One wait for one thing. What it gives up with is what it waited for; `on_away` hears of each vain attempt."""
 
@@ -36,7 +40,7 @@ class Patience:
     async def wait(self, error: Unavailable | Away) -> None:
         """Wait a while before the next attempt; raises the error itself once the patience is at its end."""
         self._on_away(error)
-        if self.is_over():
+        if self.is_over() or isinstance(error, OutOfPatience):
             raise error
         if self._since_s is None:
             self._since_s = now_s()

@@ -7,6 +7,7 @@ same fact of the same state, whoever is first.
 
 import asyncio
 from collections.abc import Sequence
+from math import inf, isinf
 from typing import Final
 
 from producers import answers
@@ -15,6 +16,7 @@ from producers.dead_letters import state_letter
 from producers.facts import Facts, Told, Verdict
 from producers.marks import publish
 from producers.parts import Parts
+from producers.patience import OutOfPatience
 from producers.reader import READS_AT_ONCE, Reader, Sighting
 from producers.source import Unavailable
 from producers.wallet import Touch, Wallet
@@ -25,12 +27,17 @@ LAGGING_WAIT_S: Final = 0.1
 
 
 class Teller:
-    """Reads, tells, and returns only when every fact is acked. Unavailable or Away: ask again, nothing is lost."""
+    """Reads, tells, and returns only when every fact is acked. Unavailable or Away: ask again, nothing is lost. The
+    brokers are waited for as long as it takes, or for `acks_within_s`: OutOfPatience.
+    """
 
-    def __init__(self, parts: Parts, *, reads_at_once: int = READS_AT_ONCE, faults_max: int = 0) -> None:
+    def __init__(
+        self, parts: Parts, *, reads_at_once: int = READS_AT_ONCE, faults_max: int = 0, acks_within_s: float = inf
+    ) -> None:
         self._parts = parts
         self._reads_at_once = reads_at_once
         self._faults_max = faults_max
+        self._acks_within_s = acks_within_s
         self._latest = Ledger(0)  # the newest ledger of which the source's history was seen
         self._facts = Facts(parts)
 
@@ -58,10 +65,17 @@ class Teller:
         seen = [(each, each.state, Wallet(complete_since=Ledger(LEDGER_MAX))) for each in sightings if each.state]
         await self._await_history(max((state.version for _, state, _ in seen), default=Ledger(0)))
         told = await self._facts.tell(seen, drained=Ledger(LEDGER_MAX))
-        await publish(told, self._parts)
+        await self._publish(told)
         await self._keep_faults(sightings)
         await self._answer(told, sightings)
         return told
+
+    async def _publish(self, told: Sequence[Told]) -> None:
+        try:
+            async with asyncio.timeout(None if isinf(self._acks_within_s) else self._acks_within_s):
+                await publish(told, self._parts)
+        except TimeoutError:
+            raise OutOfPatience(f"the brokers acked nothing for {self._acks_within_s:g} s") from None
 
     async def _answer(self, told: Sequence[Told], sightings: Sequence[Sighting]) -> None:
         said = {

@@ -15,6 +15,7 @@ from typing import Any, Final
 import structlog
 
 from producers.clock import now_s
+from producers.command import OPEN_S_MIN
 from producers.parts import Parts
 from producers.patience import Patience
 from producers.poll.compare import TellingMemory
@@ -77,11 +78,12 @@ class Poll:
         for longer than the patience.
         """
         began_s = now_s()
+        within_s = max(patience_s, OPEN_S_MIN)
         try:
-            async with asyncio.timeout(patience_s):
+            async with asyncio.timeout(within_s):
                 await self._parts.publisher.connect()
         except TimeoutError:
-            raise Unavailable(f"the brokers did not answer within {patience_s:g} s") from None
+            raise Unavailable(f"the brokers did not answer within {within_s:g} s") from None
         patience = Patience(patience_s)
         while True:
             try:

@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 import structlog
 
 from producers.clock import now_s
+from producers.command import OPEN_S_MIN
 from producers.facts import Verdict
 from producers.history import REPLICA_LAG_LEDGERS, Position, ledgers
 from producers.parts import Parts
@@ -73,7 +74,7 @@ class Round:
         self._parts, self._store = parts, store
         self._memory, self._gaps, self._metrics, self._steps = memory, gaps, metrics, steps
         self._patience_s = patience_s
-        self._teller = Teller(parts, reads_at_once=reads_at_once)
+        self._teller = Teller(parts, reads_at_once=reads_at_once, acks_within_s=max(patience_s, OPEN_S_MIN))
         self._latest = Ledger(0)
         self._read_last: AccountId | None = None
 

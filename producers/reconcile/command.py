@@ -14,9 +14,9 @@ from producers.parts import Parts
 from producers.progress import Steps, steps
 from producers.reconcile.proof import Comparison, Pace
 from producers.reconcile.report import Repaired, Report
-from producers.reconcile.states import AT_ONCE, Read
+from producers.reconcile.states import Read
 from producers.reconcile.store import RowStore
-from producers.reconcile.telling import Telling
+from producers.reconcile.telling import TOLD_AT_ONCE, Telling
 from producers.settings import ProducerSettings
 
 log = structlog.get_logger(__name__)
@@ -73,8 +73,8 @@ async def repair(comparison: Comparison, parts: Parts, progress: Steps, pace: Pa
     progress.begin("publishing facts", len(wanted))
     telling, not_told = Telling(parts, patience_s=pace.patience_s), 0
     book = comparison.book
-    for start in range(0, len(wanted), AT_ONCE):
-        portion = wanted[start : start + AT_ONCE]
+    for start in range(0, len(wanted), TOLD_AT_ONCE):
+        portion = wanted[start : start + TOLD_AT_ONCE]
         reads = [Read(account_id=book.accounts[number], state=book.state(number)) for number in portion]
         for _ in range(TOLD_MAX):
             later = set(await telling.tell(reads))

@@ -1,22 +1,21 @@
 """Telling the states that were read of many wallets, in portions, until the brokers have acked them."""
 
-import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
+from producers.command import OPEN_S_MIN
 from producers.facts import Verdict
 from producers.parts import Parts
 from producers.patience import Patience
 from producers.reader import Sighting
 from producers.reconcile.states import Read
-from producers.source import Unavailable
-from producers.store import Away
 from producers.telling import Teller
 from producers.wallet import Touch
 from schema.balance_event import SnapshotType
 from schema.stellar import AccountId, Ledger
 
-TOLD_AT_ONCE: Final = 500
+TOLD_AT_ONCE: Final = 200  # a few minutes' requests of the public Horizon's, where each needs its movements
 _TOUCH: Final = Touch(at_least=Ledger(1), snapshot_type=SnapshotType.POLL, drain=0)
 
 
@@ -29,7 +28,7 @@ class Telling:
         self.refused = 0
         self._parts = parts
         self._patience_s = patience_s
-        self._teller = Teller(parts)
+        self._teller = Teller(parts, acks_within_s=max(patience_s, OPEN_S_MIN))
 
     async def tell(self, reads: Sequence[Read]) -> list[AccountId]:
         """Returns when every fact is acked; those of which nothing can be told yet. Unavailable or Away when something
@@ -51,16 +50,7 @@ class Telling:
             )
             for read in reads
         ]
-        patience = Patience(self._patience_s)
-        while True:
-            try:
-                async with asyncio.timeout(self._patience_s):
-                    told = await self._teller.tell(sightings)
-                break
-            except (Unavailable, Away) as error:
-                await patience.wait(error)
-            except TimeoutError:
-                raise Unavailable(f"the brokers acked nothing for {self._patience_s:.0f} s") from None
+        told = await Patience(self._patience_s).answer(partial(self._teller.tell, sightings))
         self.published += sum(each.verdict is Verdict.FACT for each in told)
         self.stored_already += sum(each.verdict is Verdict.DUPLICATE for each in told)
         self.refused += sum(read.fault is not None for read in reads)
