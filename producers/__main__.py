@@ -118,6 +118,8 @@ def reconcile(
     Exit code 0: equal. 1: it differs, or could not be compared. 2: a person must decide.
     """
     settings = _without_facts_in_sight(read_environment(ProducerSettings))
+    if report is not None:
+        _open_once(report)
     options = Options(repair=repair, as_json=as_json, report=report, wait_s=wait, patience_s=patience)
     ending = Ending()
     sys.exit(_run(settings, run_reconcile(settings, options, ending)) or ending.code)
@@ -148,6 +150,14 @@ def webhooks() -> None:
     """Take in webhooks until SIGTERM: whose wallet a proven sender names is read, and told as type `webhook`."""
     settings = read_environment(WebhookSettings)
     sys.exit(_run(settings, _webhooks(settings)))
+
+
+def _open_once(report: Path) -> None:
+    """What it is for may take an hour: that nothing can be written there is said before."""
+    try:
+        report.open("a").close()
+    except OSError as error:
+        raise typer.BadParameter(f"--report {report}: {error.strerror}") from error
 
 
 async def _stream(settings: StreamSettings, wish: Wish) -> None:

@@ -55,8 +55,6 @@ async def reconcile(settings: ProducerSettings, options: Options, ending: Ending
             log.warning("interrupted: nothing is proved; run it again")
             return
         report = Report(comparison, repaired)
-        if options.report is not None:
-            await asyncio.to_thread(report.write, options.report)
         for line in [orjson.dumps(report.summary()).decode()] if options.as_json else report.lines():
             typer.echo(line)
         if report.is_equal:
@@ -65,6 +63,13 @@ async def reconcile(settings: ProducerSettings, options: Options, ending: Ending
             ending.code = EXIT_BEYOND_REPAIR
         else:
             ending.code = EXIT_DIFFERENT
+        if options.report is not None:
+            try:
+                await asyncio.to_thread(report.write, options.report)
+            except OSError as error:
+                reason = f"{options.report}: {error.strerror}"
+                log.error("the report is not written", reason=reason)  # noqa: TRY400 - it is no bug
+                ending.code = ending.code or EXIT_DIFFERENT
 
 
 async def repair(comparison: Comparison, parts: Parts, progress: Steps, pace: Pace) -> Repaired:

@@ -64,6 +64,19 @@ async def test_reconcile_says_what_it_found_and_ends_by_it(scene: Scene, tmp_pat
     assert (code, printed, "STELLAR_NETWORK" in log) == (2, "", True)
 
 
+async def test_a_report_that_cannot_be_written_loses_no_verdict(scene: Scene, tmp_path: Path) -> None:
+    """A place where no file can be is said before anything is read: 2. A disk that is full afterwards: what was found
+    stands on standard output all the same, and the exit code is not 0.
+    """
+    await follow(scene)
+    code, printed, log = await run(scene, tmp_path, "reconcile", "--report", str(tmp_path / "nowhere" / "found.csv"))
+    assert (code, printed, "reading" in log) == (2, "", False)
+    assert "No such file" in log
+    code, printed, log = await run(scene, tmp_path, "reconcile", "--report", "/dev/full")
+    assert (code, printed.split(" at ")[0], "a bug" in log) == (1, "database equals chain", False)
+    assert "/dev/full: No space left" in log
+
+
 async def test_backfill_says_what_it_did_and_ends_by_it(scene: Scene, tmp_path: Path) -> None:
     """A dry run lists the wallets; then the summary says what was told: 0. Ledgers that are not there: 2, with those
     that are. No Horizon: 1, and how to go on. The brokers away: 1 as well.
