@@ -20,14 +20,18 @@ PROVEN_LEDGERS: Final = 3  # what a page of a replica that is further behind lac
 LEDGERS_KEPT_MAX: Final = 32  # several accounts often changed in the same one
 
 
+class UnknownAccount(Unavailable):
+    """The source's history does not know the account, or does not go back so far."""
+
+
 async def movements(  # noqa: PLR0913 - a range of one account's history
     source: Source, account_id: AccountId, asset: Asset, *, after: Ledger, up_to: Ledger, movements_max: int
 ) -> tuple[Movement, ...] | None:
-    """Every movement in ledgers after `after` up to `up_to`, in order. None when that cannot be said: too many, a
-    record that cannot be read, or an account that the history does not know.
+    """Every movement in ledgers after `after` up to `up_to`, in order. None when that cannot be said: too many, or a
+    record that cannot be read.
 
-    Unavailable when a page is out of order, or full of what was read before. The source must have been seen to have
-    `up_to`, and, afterwards, still to have `after + 1`.
+    Unavailable when a page is out of order, or full of what was read before; UnknownAccount when there is none. The
+    source must have been seen to have `up_to`, and, afterwards, still to have `after + 1`.
     """
     cursor = cursor_after_ledger(after)
     found: list[Movement] = []
@@ -35,7 +39,7 @@ async def movements(  # noqa: PLR0913 - a range of one account's history
     for _ in range(PAGES_MAX):
         page = await source.account_payments(account_id, cursor)
         if page is None:
-            return None
+            raise UnknownAccount(f"the history does not know {account_id}")
         PAYMENTS.last_in_order(page)
         before = newest
         for record in page.records:
@@ -98,19 +102,25 @@ class Filling:
         """As `movements`. Where their sum is not the change (None: that is not known) the newest ledgers are read:
         if they show nothing more the change has no payment, an offer was crossed, and it is believed; else the account
         is asked again, a few times, for the next replica may be less behind. Unavailable when none is.
+
+        An account that is not known may be new, and the replica behind: it is asked again too; None when it stays so.
         """
         wait_s = ASK_AGAIN_S
         for asked in range(1, ASKED_MAX + 1):
             async with self._asking:
-                found = await movements(
-                    self._source,
-                    account_id,
-                    self._asset,
-                    after=after,
-                    up_to=up_to,
-                    movements_max=self._movements_max,
-                )
-                if found is None or change_stroops in (None, sum(each.amount_stroops for each in found)):
+                found, is_known = None, True
+                try:
+                    found = await movements(
+                        self._source,
+                        account_id,
+                        self._asset,
+                        after=after,
+                        up_to=up_to,
+                        movements_max=self._movements_max,
+                    )
+                except UnknownAccount:
+                    is_known = False
+                if is_known and (found is None or change_stroops in (None, sum(each.amount_stroops for each in found))):
                     return found
                 try:
                     missing = await self._missing(account_id, found, after=after, up_to=up_to)
@@ -118,7 +128,7 @@ class Filling:
                     if asked == ASKED_MAX:
                         raise
                 else:
-                    if not missing:
+                    if missing is None or (not missing and (is_known or asked == ASKED_MAX)):
                         return None if missing is None else found
                     if asked == ASKED_MAX:
                         raise Unavailable(f"payments of {account_id} lack {sorted(missing)}: a replica is behind")
@@ -127,10 +137,14 @@ class Filling:
         raise AssertionError("the last one returns or raises")
 
     async def _missing(
-        self, account_id: AccountId, found: Sequence[Movement], *, after: Ledger, up_to: Ledger
+        self, account_id: AccountId, found: Sequence[Movement] | None, *, after: Ledger, up_to: Ledger
     ) -> set[str] | None:
-        """What the newest ledgers say of the account and `found` does not; None: it cannot be said."""
+        """What the newest ledgers say of the account and `found` does not (None: the account is not known, and nobody
+        will ever know where its history is forgotten); None: it cannot be said.
+        """
         elder = (await self._source.history()).elder
+        if found is None and after + 1 < elder:
+            return None
         moved: set[str] = set()
         for number in range(max(after + 1, up_to - PROVEN_LEDGERS + 1, elder), up_to + 1):
             ledger = Ledger(number)
@@ -142,4 +156,4 @@ class Filling:
             if operations is None:
                 return None
             moved |= operations.get(account_id, set())
-        return moved - {each.operation_id for each in found}
+        return moved - {each.operation_id for each in found or ()}

@@ -117,9 +117,11 @@ class History:
         """The newest ledger that is not after this one, or the elder one."""
         return self.headers[self.ledgers[max(0, bisect_right(self.ledgers, ledger) - 1)]]
 
-    def knows(self, account: str) -> bool:
-        """Whether the account appears in the history that is kept."""
-        return account in self._by_account[Kind.OPERATIONS] or account in self._effects_by_account
+    def knows(self, account: str, *, up_to: int) -> bool:
+        """Whether the account appears in the history that is kept, up to this ledger."""
+        indexes = (self._by_account[Kind.OPERATIONS], self._effects_by_account)
+        first = [places[0] for index in indexes if (places := index.get(account))]
+        return any(self._ids[place - self._trimmed] >> 32 <= up_to for place in first)
 
     def append(self, header: LedgerHeader, transactions: Sequence[Transaction], entries: Sequence[Entry]) -> None:
         """Add a closed ledger, whole."""

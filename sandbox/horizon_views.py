@@ -201,8 +201,9 @@ class Views:
         if "account_id" not in request.match_info:
             return None
         account_id = _account_id(request)
-        known = account_id in self._chain.recorded_accounts or self._chain.history.knows(account_id)
-        if not known and self._chain.state.account(account_id) is None:
+        here = self._instance.header_behind(_lag(request)).sequence
+        known = account_id in self._chain.recorded_accounts or self._chain.history.knows(account_id, up_to=here)
+        if not known and self._chain.state.account(account_id, as_of=here) is None:
             raise not_found()
         return account_id
 

@@ -88,13 +88,17 @@ class Scene:
 
     async def add_wallet(self, wallet: int, *, network: str = "testnet") -> UUID:
         """Give one of the chain's wallets a row."""
+        return await self.add_account(self.account(wallet), network=network)
+
+    async def add_account(self, account_id: AccountId, *, network: str = "testnet") -> UUID:
+        """Give an account a row, whether the chain has it or not."""
         user_id, wallet_id = uuid4(), uuid4()
         await self.connection.execute("insert into auth.users (id) values ($1)", user_id)
         await self.connection.execute(
             "insert into public.stellar_wallets (id, user_id, public_key, network) values ($1, $2, $3, $4)",
             wallet_id,
             user_id,
-            self.account(wallet),
+            account_id,
             network,
         )
         return wallet_id

@@ -4,19 +4,20 @@ from producers.facts import Told, Verdict
 from producers.parts import Parts
 from producers.telling import Teller
 from producers.wallet import Touch
-from sandbox.chain_operations import CrossOffer, Payment
+from sandbox import keys
+from sandbox.chain_operations import ChangeTrust, CreateAccount, CrossOffer, Payment
 from sandbox.horizon_faults import Fault
 from schema.balance_event import BalanceEvent, SnapshotType
-from schema.stellar import Ledger, Stroops
+from schema.stellar import AccountId, Ledger, Stroops
 from tests.integration.producers.scene import UNIT, Scene, until_true
 
 TOUCH = Touch(at_least=Ledger(1), snapshot_type=SnapshotType.POLL, drain=0)
 
 
-async def read(scene: Scene, parts: Parts) -> Told:
-    """Read wallet 0 and tell it, as every producer but the stream does."""
+async def read(scene: Scene, parts: Parts, account_id: AccountId | None = None) -> Told:
+    """Read wallet 0, or an account, and tell it, as every producer but the stream does."""
     teller = Teller(parts)
-    (told,) = await teller.tell(await teller.read([(scene.account(0), TOUCH)], seconds=30))
+    (told,) = await teller.tell(await teller.read([(account_id or scene.account(0), TOUCH)], seconds=30))
     return told
 
 
@@ -75,6 +76,28 @@ async def test_a_history_that_stays_behind_is_not_told(scene: Scene) -> None:
         scene.horizon.faults.clear()
         told = await read(scene, parts)
     assert sorted(moved(told.event)) == [7, 50]
+
+
+async def test_the_first_payment_of_a_new_account_has_its_source(scene: Scene) -> None:
+    """A row comes first, then the account, then money. A replica without the account yet does not know it (404): that
+    is no history that was forgotten, or the money would be protected for good.
+    """
+    asset, payer = scene.people.asset, scene.people.payers[0].account_id
+    late = keys.derive(0, "late").account_id
+    async with scene.parts() as parts:
+        await scene.add_account(late)
+        first = (await read(scene, parts, late)).event
+        assert first is not None
+        assert first.is_absence
+        await scene.store(first)
+        scene.chain.enqueue(CreateAccount(source=payer, account=late, starting_stroops=Stroops(10 * UNIT)))
+        scene.chain.enqueue(ChangeTrust(source=late, asset=asset, limit_stroops=Stroops(1_000 * UNIT)))
+        scene.chain.enqueue(Payment(source=payer, to=late, asset=asset, stroops=Stroops(50 * UNIT)))
+        scene.close()
+        scene.horizon.faults.add(Fault(path_prefix=f"/accounts/{late}/payments", lag_ledgers=1, times=2))
+        told = await read(scene, parts, late)
+    assert told.event is not None
+    assert (told.event.balance_stroops, moved(told.event)) == (50 * UNIT, [50])
 
 
 async def test_a_change_without_a_payment_is_told_without_one(scene: Scene) -> None:

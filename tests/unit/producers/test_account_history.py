@@ -60,10 +60,18 @@ async def test_the_same_full_page_for_ever_is_not_asked_for_for_ever() -> None:
 class Behind(PartialSource):
     """A source whose account pages lack what its ledgers have, for so many askings."""
 
-    def __init__(self, whole: Sequence[dict[str, Any]], *, lacks: Sequence[dict[str, Any]] = (), for_: int = 0) -> None:
+    def __init__(
+        self,
+        whole: Sequence[dict[str, Any]],
+        *,
+        lacks: Sequence[dict[str, Any]] = (),
+        for_: int = 0,
+        unknown_for: int = 0,
+    ) -> None:
         self.whole = whole
         self.lacks = lacks
         self.lagging = for_
+        self.unknown_for = unknown_for  # so many askings the account is not there at all
         self.elder = Ledger(LEDGER)
         self.latest = Ledger(LEDGER + 4)
         self.ledgers: list[int] = []
@@ -75,6 +83,8 @@ class Behind(PartialSource):
     async def account_payments(self, account_id: AccountId, cursor: Cursor) -> Page | None:
         assert account_id == BOB
         self.asked += 1
+        if self.asked <= self.unknown_for:
+            return None
         hidden = self.lacks if self.asked <= self.lagging else ()
         return _page([each for each in self.whole if each not in hidden and int(each["id"]) > int(cursor)])
 
@@ -170,3 +180,33 @@ async def test_ledgers_before_the_history_are_not_asked_for() -> None:
     source.elder = Ledger(LEDGER + 4)
     assert await fill(source, change="+45.0") == ["50.0000000"]
     assert source.ledgers == [LEDGER + 4]
+
+
+async def test_an_account_that_a_replica_does_not_know_yet_is_asked_for_again() -> None:
+    """It was created a moment ago, and the replica is behind: its first payment's source is no secret for good."""
+    source = Behind([LATER], unknown_for=2)
+    assert await fill(source, change="+7.0") == ["7.0000000"]
+    assert source.asked == 3
+
+
+async def test_an_account_that_stays_unknown_although_it_was_paid_waits() -> None:
+    """The newest ledgers show its payment: whoever does not know the account is behind them."""
+    source = Behind([LATER], unknown_for=100)
+    with pytest.raises(Unavailable, match="a replica is behind"):
+        await fill(source, change="+7.0")
+    assert source.asked == account_history.ASKED_MAX
+
+
+async def test_an_account_that_stays_unknown_is_told_without_its_movements() -> None:
+    """No ledger shows why: its balance does not wait for ever, and nothing is claimed."""
+    source = Behind([], unknown_for=100)
+    assert await fill(source, change="+7.0") is None
+    assert source.asked == account_history.ASKED_MAX
+
+
+async def test_an_account_whose_history_is_forgotten_is_asked_for_once() -> None:
+    """The first ledger that is asked for is no longer there: nobody will ever know."""
+    source = Behind([LATER], unknown_for=100)
+    source.elder = Ledger(LEDGER + 2)
+    assert await fill(source, change="+7.0") is None
+    assert (source.asked, source.ledgers) == (1, [])
