@@ -11,7 +11,7 @@ import structlog
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from consumer.api import metrics
-from consumer.api.tokens import BadKeys, Keys, parse_jwks
+from consumer.api.tokens import BadKeys, Keys, NoKeys, parse_jwks
 from schema.service.readiness import Readiness
 
 log = structlog.get_logger(__name__)
@@ -76,24 +76,33 @@ class KeyRing:
         self._readiness = readiness
         self._looking: asyncio.Task[None] | None = None
         self._looked_at_s = -inf
+        self.are_there = read is None  # whether they were read, if they are to be read at all
         if read is not None:
             readiness.down("keys", "not read yet")
 
-    @property
-    def are_there(self) -> bool:
-        """Whether they were read, if they are to be read at all."""
-        return self._read is None or bool(self.keys.public)
-
     async def look(self) -> None:
-        """Read them now. Unread or BadKeys when that cannot be: the last good ones stay."""
+        """Read them now. Unread or BadKeys when that cannot be: the last good ones stay. NoKeys when there are none:
+        those of before are withdrawn. Beside the secret an empty set is no fault: a project has it that signs with that.
+        """
         if self._read is None:
             return
         self._looked_at_s = asyncio.get_running_loop().time()
-        found = parse_jwks(await self._read())
+        content = await self._read()
+        try:
+            self._take(parse_jwks(content))
+        except NoKeys as none:
+            self._take(Keys())
+            self.are_there = none.is_empty and self.keys.secret is not None
+            if not self.are_there:
+                raise
+        else:
+            self.are_there = True
+        self._readiness.up("keys")
+
+    def _take(self, found: Keys) -> None:
         if found.public.keys() != self.keys.public.keys():
             log.info("keys of tokens", kids=sorted(str(kid) for kid in found.public), skipped=found.skipped)
         self.keys = replace(found, secret=self.keys.secret)
-        self._readiness.up("keys")
         metrics.KEYS.set(len(found.public))
 
     async def look_for_new(self) -> None:
@@ -124,7 +133,7 @@ class KeyRing:
         except (Unread, BadKeys) as error:
             metrics.KEYS_UNREAD.inc()
             log.warning("keys of tokens could not be read", reason=str(error)[:300], kept=len(self.keys.public))
-            if not self.keys.public:
+            if not self.are_there:
                 self._readiness.down("keys", str(error))
             return False
         return True

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_settings import NoDecode
 
+from consumer.api.tokens import parse_secret
 from consumer.settings import PolicySettings
 from schema.service.settings import ChainSettings, IpNetworks, ServiceSettings, Url, within_open_files
 from schema.stellar import Malformed
@@ -64,6 +65,7 @@ class ApiSettings(PolicySettings, ChainSettings, ServiceSettings):
     """Whom a token must be for (`aud`)."""
 
     _open_files = field_validator("api_connections_max")(within_open_files)
+    _secret = field_validator("auth_jwt_secret")(lambda text: None if text is None else parse_secret(text))
 
     @model_validator(mode="after")
     def _keys_are_somewhere(self) -> "ApiSettings":

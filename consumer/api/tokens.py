@@ -32,6 +32,14 @@ class BadKeys(Exception):
     """A set of keys that cannot be used; says why."""
 
 
+class NoKeys(BadKeys):
+    """A set of keys without one that can be used. It is one all the same: what was in it before is withdrawn."""
+
+    def __init__(self, reason: str, *, is_empty: bool) -> None:
+        super().__init__(reason)
+        self.is_empty = is_empty
+
+
 class Refused(Exception):
     """A token that is not a person's. `code` for machines; the text helps its owner, not who forges one."""
 
@@ -101,7 +109,7 @@ def verify(token: str, keys: Keys, rules: Rules) -> Person:
 
 
 def parse_jwks(content: bytes) -> Keys:
-    """The keys of a JSON Web Key Set (RFC 7517). BadKeys when it is none, or when none of them can be used."""
+    """The keys of a JSON Web Key Set (RFC 7517). BadKeys when it is none, NoKeys when none of them can be used."""
     try:
         found = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -109,6 +117,9 @@ def parse_jwks(content: bytes) -> Keys:
     listed = found.get("keys") if isinstance(found, dict) else None
     if not isinstance(listed, list) or len(listed) > KEYS_MAX:
         raise BadKeys(f'no set of keys: expected {{"keys": [...]}} with at most {KEYS_MAX} of them')
+    if not listed:
+        reason = "no key can be used, for there is none: while a project signs with its old secret, set AUTH_JWT_SECRET"
+        raise NoKeys(reason, is_empty=True)
     public: dict[str | None, jwt.PyJWK] = {}
     skipped = []
     for place, each in enumerate(listed):
@@ -121,7 +132,7 @@ def parse_jwks(content: bytes) -> Keys:
             raise BadKeys(f"keys[{place}]: a second key with the kid {key.key_id!r}")
         public[key.key_id] = key
     if not public:
-        raise BadKeys("; ".join(["no key can be used", *skipped]))
+        raise NoKeys("; ".join(["no key can be used", *skipped]), is_empty=False)
     return Keys(public=public, skipped=tuple(skipped))
 
 
@@ -135,7 +146,8 @@ def _usable(found: object) -> jwt.PyJWK:
     algorithm = _ALGORITHMS.get((kty, str(crv) if crv is not None else None))
     if algorithm is None or found.get("alg", algorithm) != algorithm:
         raise BadKeys("for none of ES256, RS256 and EdDSA")
-    if found.get("use", "sig") != "sig" or "verify" not in found.get("key_ops", ["verify"]):
+    operations = found.get("key_ops", ["verify"])
+    if found.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
         raise BadKeys("not for signatures")
     public = {name: found[name] for name in _PUBLIC if name in found}
     try:
@@ -145,6 +157,18 @@ def _usable(found: object) -> jwt.PyJWK:
     if isinstance(key.key, RSAPublicKey) and key.key.key_size < RSA_BITS_MIN:
         raise BadKeys(f"RSA with fewer than {RSA_BITS_MIN} bits")
     return key
+
+
+def parse_secret(text: str) -> str:
+    """The secret of an old project. ValueError where it is something else, on which every token would break."""
+    try:
+        jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256).prepare_key(text)
+    except jwt.InvalidKeyError:
+        raise ValueError(
+            "a public key or a certificate is no shared secret: that is under the project's JWT settings; public keys"
+            " belong in AUTH_JWKS_FILE"
+        ) from None
+    return text
 
 
 def _key(header: Mapping[str, Any], keys: Keys) -> tuple[jwt.PyJWK | str, str]:

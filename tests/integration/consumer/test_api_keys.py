@@ -94,6 +94,44 @@ async def test_the_last_good_keys_stay(publisher: Publisher, http: ClientSession
     assert not readiness.reasons()
 
 
+@pytest.mark.parametrize("content", [b'{"keys": []}', jwks({"kty": "EC", "crv": "P-384", "kid": "a"})])
+async def test_a_set_without_keys_withdraws_those_of_before(
+    publisher: Publisher, http: ClientSession, content: bytes
+) -> None:
+    """Whoever has a key that its project took back signs in as nobody, though no other came instead."""
+    readiness = Readiness()
+    ring = KeyRing(from_url(http, publisher.url), secret=None, readiness=readiness)
+    await ring.look()
+    publisher.content = content
+    running = asyncio.create_task(ring.run())
+    await until(lambda: _true(set(readiness.reasons()) == {"keys"}), "the page says that there are none")
+    assert (ring.are_there, dict(ring.keys.public)) == (False, {})
+    running.cancel()
+
+
+async def test_a_project_that_signs_with_its_secret_publishes_no_keys(
+    publisher: Publisher, http: ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are set before it changes over: the empty set is all there is to read, and everything is ready. It stays so
+    while the address is away; and the first key that is published counts.
+    """
+    monkeypatch.setattr(api_keys, "REFRESH_EVERY_S", 0.02)
+    monkeypatch.setattr(api_keys, "RETRY_S", 0.02)
+    readiness = Readiness()
+    ring = KeyRing(from_url(http, publisher.url), secret="s" * 32, readiness=readiness)
+    good, publisher.content = publisher.content, b'{"keys": []}'
+    running = asyncio.create_task(ring.run())
+    await until(lambda: _true(not readiness.reasons()), "it is ready")
+    assert (ring.are_there, ring.keys.secret) == (True, "s" * 32)
+    publisher.status = 503
+    asked = publisher.asked
+    await until(lambda: _true(publisher.asked > asked + 2), "it goes on trying")
+    assert (ring.are_there, dict(readiness.reasons())) == (True, {})
+    publisher.status, publisher.content = 200, good
+    await until(lambda: _true(set(ring.keys.public) == {"a"}), "the new key is read")
+    running.cancel()
+
+
 async def test_an_address_that_is_silent_is_given_up(
     publisher: Publisher, http: ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,8 @@ def test_what_cannot_be_used_is_passed_over_and_named() -> None:
     bad: list[Any] = [
         jwk("ES256", "enc", use="enc"),
         jwk("ES256", "ops", key_ops=["sign"]),
+        jwk("ES256", "no ops", key_ops=None),
+        jwk("ES256", "ops in words", key_ops="verify"),
         jwk("RS256", "alg", alg="PS256"),
         {"kty": "oct", "k": encoded("secret"), "kid": "oct"},
         {"kty": "EC", "crv": "P-384", "kid": "curve"},
@@ -62,7 +64,7 @@ def test_the_private_half_is_not_taken() -> None:
         (b"[]", "no set of keys"),
         (b"{}", "no set of keys"),
         (b'{"keys": {}}', "no set of keys"),
-        (b'{"keys": []}', "no key can be used"),
+        (b'{"keys": []}', "no key can be used.*AUTH_JWT_SECRET"),
         (jwks(*[jwk("ES256", str(each)) for each in range(101)]), "at most 100"),
         (jwks({"kty": "oct", "k": "AAAA"}), "AUTH_JWT_SECRET"),
         (jwks(jwk("ES256", "a"), jwk("ES256", "a", name="b")), "a second key with the kid 'a'"),

@@ -1,15 +1,19 @@
 """What `python -m consumer api` cannot work with is refused at its start, with what to do."""
 
+import json
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from typer.testing import CliRunner
 
 from consumer.__main__ import app
 from consumer.api.settings import ApiSettings
 from schema.service.settings import read_environment
-from tests.signing import SECRET, jwk, jwks
+from tests.signing import SECRET, jwk, jwks, private_key
 from tests.unit.consumer.worlds import USDC
+
+PEM = private_key("ES256").public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 @pytest.fixture
@@ -34,6 +38,8 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.Monke
         ({"AUTH_JWKS_URL": "https://a.example/jwks"}, "AUTH_JWKS_URL and AUTH_JWKS_FILE are both set"),
         ({"AUTH_JWKS_FILE": "", "AUTH_JWKS_URL": "a.example/jwks"}, "expected a URL that starts with http"),
         ({"AUTH_JWT_SECRET": "short"}, "AUTH_JWT_SECRET: String should have at least 32 characters"),
+        ({"AUTH_JWT_SECRET": PEM}, "AUTH_JWT_SECRET: a public key or a certificate is no shared secret"),
+        ({"AUTH_JWT_SECRET": json.dumps(jwk("ES256", "a"))}, "AUTH_JWT_SECRET: a public key or a certificate is no"),
         ({"API_ALLOWED_ORIGINS": "*"}, "expected an origin like https://app.example.org"),
         ({"API_ALLOWED_ORIGINS": "https://app.example.org/path"}, "expected an origin like"),
         ({"API_ALLOWED_ORIGINS": "https://*.example.org"}, "expected an origin like"),
