@@ -82,7 +82,7 @@ class KeyRing:
 
     async def look(self) -> None:
         """Read them now. Unread or BadKeys when that cannot be: the last good ones stay. NoKeys when there are none:
-        those of before are withdrawn. Beside the secret an empty set is no fault: a project has it that signs with that.
+        those of before are withdrawn. Beside the secret an empty set is no fault: the project signs with that.
         """
         if self._read is None:
             return
