@@ -9,7 +9,7 @@ from producers.start import check_network
 from producers.telling import Teller
 from producers.wallet import Touch
 from schema.balance_event import SnapshotType
-from schema.stellar import AccountId, Ledger, Network, format_stroops
+from schema.stellar import AccountId, Network, format_stroops
 
 READ_WITHIN_S: Final = 600.0
 
@@ -20,10 +20,11 @@ async def read(account_ids: Iterable[AccountId], parts: Parts) -> list[Mapping[s
     done: nothing is lost, run it again.
     """
     wanted = list(dict.fromkeys(account_ids))
-    check_network(await parts.source.history(), parts.network)
+    history = await parts.source.history()
+    check_network(history, parts.network)
     tracked = await parts.store.stored(wanted, parts.network)
     teller = Teller(parts)
-    asked = Touch(at_least=Ledger(1), snapshot_type=SnapshotType.MANUAL, drain=0, first_sight=True)
+    asked = Touch(at_least=history.latest, snapshot_type=SnapshotType.MANUAL, drain=0, first_sight=True)
     sightings = await teller.read([(account_id, asked) for account_id in wanted], seconds=READ_WITHIN_S)
     told = await teller.tell(sightings)
     found: list[Mapping[str, Any]] = [

@@ -23,7 +23,7 @@ from producers.waking import AGAIN_S, pause
 from producers.wallet import Touch
 from producers.wallet_feed import GONE
 from schema.balance_event import SnapshotType
-from schema.stellar import AccountId, Ledger, Malformed, parse_account_id
+from schema.stellar import AccountId, Malformed, parse_account_id
 
 log = structlog.get_logger(__name__)
 
@@ -119,7 +119,10 @@ class Desk:
         wanted = [account_id for account_id, row in stored.items() if row.version is None]
         for account_id in set(due).difference(wanted):  # its row is gone, or somebody was quicker
             del self._arrived[account_id]
-        touch = Touch(at_least=Ledger(1), snapshot_type=SnapshotType.POLL, drain=0, first_sight=True)
+        if not wanted:
+            return []
+        newest = (await self._parts.source.history()).latest  # what came before the row is baseline
+        touch = Touch(at_least=newest, snapshot_type=SnapshotType.POLL, drain=0, first_sight=True)
         return [(account_id, touch) for account_id in wanted]
 
     async def _tell(self, wanted: Sequence[tuple[AccountId, Touch]]) -> None:

@@ -50,6 +50,7 @@ class _Portion:
 
     left: dict[AccountId, Stored]
     passed: Mapping[str, Ledger]
+    newest: Ledger  # what is in it is there at the first sight, whichever replica is asked
     before: dict[AccountId, Stored] = field(default_factory=dict)  # what was stored of those that are to be told
     sightings: list[Sighting] = field(default_factory=list)
     since_s: float = 0.0
@@ -114,7 +115,7 @@ class Round:
         """One portion: its states as they come, what is newer told in between."""
         await self._check_ledgers(max((each.version or Ledger(0) for each in rows.values()), default=Ledger(0)))
         streams = await self._answered(lambda: self._store.streams(self._parts.network))
-        portion = _Portion(left=rows, passed=streams.passed)
+        portion = _Portion(left=rows, passed=streams.passed, newest=await self._newest(rows))
         behind: dict[AccountId, Stored] = {}
         patience, failures = self._patience(), 0
         while portion.left:
@@ -156,6 +157,12 @@ class Round:
                 "says what to clear"
             )
 
+    async def _newest(self, rows: Mapping[AccountId, Stored]) -> Ledger:
+        """The source's newest ledger, where a first sight is among these."""
+        if all(each.version is not None for each in rows.values()):
+            return Ledger(1)
+        return (await self._answered(self._parts.source.history)).latest
+
     def _states(self, left: Mapping[AccountId, Stored]) -> AsyncIterator[State]:
         absent = frozenset(account_id for account_id, stored in left.items() if stored.absent)
         return self._parts.source.states(sorted(left), self._parts.asset, known_absent=absent)
@@ -166,7 +173,8 @@ class Round:
             return
         self._read_last = state.account_id
         compared = self._memory.compare(state, stored, now_s())
-        if compared is Compared.BEHIND:
+        is_early = compared is Compared.TELL and stored.version is None and state.observed < portion.newest
+        if compared is Compared.BEHIND or is_early:
             behind[state.account_id] = stored
             return
         self.report.read += 1
@@ -185,8 +193,9 @@ class Round:
         elif compared is Compared.TELL:
             portion.since_s = portion.since_s if portion.sightings else now_s()
             portion.before[state.account_id] = stored
+            touch = _touch(stored, portion.newest)
             portion.sightings.append(
-                Sighting(account_id=state.account_id, touch=_touch(stored), read_at=self._parts.clock(), state=state)
+                Sighting(account_id=state.account_id, touch=touch, read_at=self._parts.clock(), state=state)
             )
         if len(portion.sightings) >= TELL_AT_ONCE or (portion.sightings and now_s() - portion.since_s > TELL_AFTER_S):
             await self._flush(portion)
@@ -225,7 +234,9 @@ class Round:
         portion.before |= rows
         for start in range(0, len(rows), TELL_AT_ONCE):
             wanted = list(rows.items())[start : start + TELL_AT_ONCE]
-            sightings = await self._sighted([(account_id, _touch(stored)) for account_id, stored in wanted])
+            sightings = await self._sighted(
+                [(account_id, _touch(stored, portion.newest)) for account_id, stored in wanted]
+            )
             self.report.read += len(sightings)
             if sightings:
                 await self._tell(sightings, portion)
@@ -265,9 +276,9 @@ class Round:
             self._metrics.done.set(self.report.read)
 
 
-def _touch(stored: Stored) -> Touch:
+def _touch(stored: Stored, newest: Ledger) -> Touch:
     return Touch(
-        at_least=stored.version or Ledger(1),
+        at_least=stored.version or newest,
         snapshot_type=SnapshotType.POLL,
         drain=0,
         first_sight=stored.version is None,

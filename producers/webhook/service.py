@@ -147,7 +147,10 @@ class Webhooks:
         self._metrics.ignored.inc(len(hint.accounts) - len(tracked))
         if hint.ledger is not None and tracked:
             await self._check_ledger(hint.ledger)
-        served = await self._reads.serve(list(tracked), ledger=hint.ledger or Ledger(1))
+        ledger = hint.ledger or Ledger(1)
+        if tracked and (hint.ledger is None or any(each.version is None for each in tracked.values())):
+            ledger = max(ledger, await self._newest())  # it happened by now; and what came before the row is baseline
+        served = await self._reads.serve(list(tracked), ledger=ledger)
         counts = Counter(served.values())
         if counts[Served.AWAY]:
             raise Unavailable(f"{counts[Served.AWAY]} of {len(served)} wallets could not be read or told")
@@ -164,9 +167,8 @@ class Webhooks:
         """A ledger that is about to come is waited for; for one that takes longer the sender comes again; and one that
         is far ahead is not of our network.
         """
-        if ledger > self._latest + LEDGERS_SOON_MAX and now_s() - self._latest_asked_s >= AGAIN_S:
-            self._latest = (await self._parts.source.history()).latest
-            self._latest_asked_s = now_s()
+        if ledger > self._latest + LEDGERS_SOON_MAX:
+            await self._newest()
         if ledger > self._latest + LEDGERS_AHEAD_MAX:
             raise Problem(
                 Outcome.BAD_HINT,
@@ -176,6 +178,13 @@ class Webhooks:
             )
         if ledger > self._latest + LEDGERS_SOON_MAX:  # other hints of the wallet share its read: it must not hang
             raise Unavailable(f"ledger {ledger} was announced, and the newest is {self._latest}")
+
+    async def _newest(self) -> Ledger:
+        """The newest ledger, asked for once a second at most."""
+        if now_s() - self._latest_asked_s >= AGAIN_S:
+            self._latest = (await self._parts.source.history()).latest
+            self._latest_asked_s = now_s()
+        return self._latest
 
     def _check_rate(self, request: web.BaseRequest) -> None:
         forwarded = request.headers.getall("X-Forwarded-For", [])

@@ -1,5 +1,6 @@
 """Movements must add up to the change they are told of: a history from a replica that is behind is not believed."""
 
+from producers import read_now
 from producers.facts import Told, Verdict
 from producers.parts import Parts
 from producers.telling import Teller
@@ -98,6 +99,17 @@ async def test_the_first_payment_of_a_new_account_has_its_source(scene: Scene) -
         told = await read(scene, parts, late)
     assert told.event is not None
     assert (told.event.balance_stroops, moved(told.event)) == (50 * UNIT, [50])
+
+
+async def test_what_an_operator_has_read_is_not_of_before(scene: Scene) -> None:
+    """A replica that is behind shows a baseline without what came before the row, which would be new money then."""
+    await scene.add_wallet(0)
+    scene.pay(0, 50)
+    scene.close()
+    scene.horizon.faults.add(Fault(path_prefix=f"/accounts/{scene.account(0)}", lag_ledgers=1, times=2))
+    async with scene.parts() as parts:
+        [found] = await read_now.read([scene.account(0)], parts)
+    assert (found["published"], found["balance"]) == (True, "150.0000000")
 
 
 async def test_a_change_without_a_payment_is_told_without_one(scene: Scene) -> None:

@@ -86,5 +86,17 @@ async def test_a_new_wallet_is_not_forgotten_when_it_cannot_be_read(scene: Scene
         assert (await scene.until_told(1, units=100)).snapshot_type is SnapshotType.POLL
 
 
+async def test_a_new_wallets_baseline_has_what_came_before_it(scene: Scene) -> None:
+    """Between rounds, too, a replica that is behind does not leave it to be taken for new money."""
+    async with running(scene) as here:
+        await until_true(lambda: _rounds(here) == 1, what="the first round, of nobody, is over")
+        scene.pay(1, 50)
+        scene.close()
+        scene.horizon.faults.add(Fault(path_prefix=f"/accounts/{scene.account(1)}", lag_ledgers=1, times=2))
+        await scene.add_wallet(1)
+        await scene.until_told(1, units=150)
+        assert len(await scene.facts_of(1)) == 1
+
+
 def _rounds(here: Polling) -> float | None:
     return here.parts.metrics.registry.get_sample_value("producers_poll_rounds_total")

@@ -12,7 +12,7 @@ from sandbox.horizon_faults import Fault
 from schema.stellar import Ledger, Network
 from tests.integration.producers.polling import WALLETS, add_all, polling, until_stored
 from tests.integration.producers.recorder import recording
-from tests.integration.producers.scene import Scene
+from tests.integration.producers.scene import UNIT, Scene
 
 
 async def test_a_horizon_that_is_away_is_waited_for(scene: Scene) -> None:
@@ -81,6 +81,20 @@ async def test_a_replica_that_is_behind_what_is_stored_is_asked_again(scene: Sce
         scene.horizon.faults.add(Fault(path_prefix="/accounts/", lag_ledgers=1, times=WALLETS + 3))
         done = await here.once()
         assert (done["told"], done["unchanged"], done["whole"]) == (0, WALLETS, True)
+
+
+async def test_a_baseline_is_of_no_ledger_before_the_round(scene: Scene) -> None:
+    """What came before the wallet's row is baseline: a replica that is behind shows less, and the next round would take
+    the rest for new money.
+    """
+    scene.pay(0, 50)
+    scene.close()
+    await scene.add_wallet(0)
+    scene.horizon.faults.add(Fault(path_prefix=f"/accounts/{scene.account(0)}", lag_ledgers=1, times=2))
+    async with polling(scene) as here:
+        done = await here.once()
+    assert (done["told"], done["whole"]) == (1, True)
+    assert [fact.balance_stroops for fact in await scene.facts_of(0)] == [150 * UNIT]
 
 
 async def test_a_network_that_was_reset_is_for_a_person(scene: Scene) -> None:

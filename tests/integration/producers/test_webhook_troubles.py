@@ -145,6 +145,24 @@ async def test_a_state_that_makes_no_sense_is_a_dead_letter_and_acked(scene: Sce
     assert tuple(row) == ("horizon:accounts", "malformed balances[0].balance")
 
 
+@pytest.mark.parametrize("units", [100, 150], ids=["a first sight", "a hint without a ledger"])
+async def test_a_replica_that_is_behind_hides_nothing(scene: Scene, units: int) -> None:
+    """A baseline lacks nothing that came before it; and a hint is of what has happened by now, whatever its sender left
+    unsaid: it is not done by a look at what was before.
+    """
+    if units > 100:
+        await told(scene, 0)
+    else:
+        await scene.add_wallet(0)
+    scene.pay(0, 50)
+    scene.close()
+    scene.horizon.faults.add(Fault(path_prefix=f"/accounts/{scene.account(0)}", lag_ledgers=1, times=2))
+    async with door(scene) as opened:
+        reply = await opened.sender().hint(naming(scene.account(0)))
+    assert orjson.loads(reply.body)["published"] == 1
+    assert [fact.balance_stroops for fact in await scene.facts_of(0)] == [150 * UNIT]
+
+
 async def test_a_port_that_is_taken_is_said(scene: Scene) -> None:
     """It is no bug: it ends, and names the settings."""
     with (
