@@ -81,6 +81,8 @@ def release(
     settings = read_environment(ReleaseSettings)
     try:
         sys.exit(asyncio.run(_release(settings, account_ids) if account_ids else _list_holds(settings)))
+    except Unusable as error:
+        _refuse(str(error))
     except TRANSIENT as error:
         sys.exit(f"nothing was released, the database does not answer: {error!r}")
     except NOT_MIGRATED as error:

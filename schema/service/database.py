@@ -11,6 +11,7 @@ import stamina
 import structlog
 
 from schema.service.readiness import Readiness
+from schema.service.settings import Unusable
 
 log = structlog.get_logger(__name__)
 
@@ -41,19 +42,42 @@ TRANSIENT: Final = (
 )
 
 
+# Of an attempt to connect: what a person must change, in DATABASE_URL or in the database.
+REFUSED: Final = (
+    asyncpg.InvalidAuthorizationSpecificationError,  # the password, too
+    asyncpg.InvalidCatalogNameError,
+    ValueError,  # asyncpg's word for a URL that it cannot read; also its ClientConfigurationError
+)
+
+
 async def open_pool(url: str, *, connections_max: int, application_name: str) -> asyncpg.Pool:
-    """A pool, once the database answers: waits for it with back-off, and says so, for as long as it takes."""
+    """A pool, once the database answers: waits for it with back-off, and says so, for as long as it takes. Unusable
+    when it refuses the login, or the URL is none.
+    """
     async for attempt in retrying("connect to the database"):
         with attempt:
-            return await asyncpg.create_pool(
-                url,
-                min_size=1,
-                max_size=connections_max,
-                timeout=CONNECT_TIMEOUT_S,
-                command_timeout=COMMAND_TIMEOUT_S,
-                server_settings={**SERVER_SETTINGS, "application_name": application_name},
-            )
+            try:
+                return await asyncpg.create_pool(
+                    url,
+                    min_size=1,
+                    max_size=connections_max,
+                    timeout=CONNECT_TIMEOUT_S,
+                    command_timeout=COMMAND_TIMEOUT_S,
+                    server_settings={**SERVER_SETTINGS, "application_name": application_name},
+                )
+            except REFUSED as error:
+                raise Unusable(refusal(error)) from error
     raise AssertionError("retrying() never gives up")
+
+
+def refusal(error: Exception) -> str:
+    """What to say of one that is REFUSED. A URL that cannot be read is not quoted: its password may be what is."""
+    if isinstance(error, ValueError):
+        return (
+            "DATABASE_URL cannot be read: expected postgresql://user:password@host:port/database, in which letters and "
+            "digits stand as they are and everything else in a name or a password as %XX"
+        )
+    return f"DATABASE_URL is refused by the database: {error}"
 
 
 def retrying(what: str, readiness: Readiness | None = None) -> AsyncIterator[stamina.Attempt]:
