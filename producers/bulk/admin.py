@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import os
+import signal
+import stat
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
@@ -123,7 +125,10 @@ def list_(
         _run(_list(settings, _write_json if as_json else _write_csv))
         sys.stdout.flush()
     except BrokenPipeError:  # who reads has enough, as `head` has
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_stdout()
+    except OSError as error:
+        _give_up_stdout()
+        _end(EXIT_REFUSED, f"standard output: {error.strerror}")
 
 
 def _change(  # noqa: PLR0913 - what such a command is given
@@ -149,13 +154,23 @@ def _take_file(
             is_stdin = str(path) == "-"
             file: BinaryIO = sys.stdin.buffer if is_stdin else stack.enter_context(path.open("rb"))
             size_bytes = 0 if is_stdin else os.fstat(file.fileno()).st_size
+            if how.report is not None:
+                _open_beside(how.report, file)
             progress = Progress(size_bytes=size_bytes, at=(lambda: 0) if is_stdin else file.tell)
             lines = read(file, settings.stellar_network)
             sys.exit(_take(settings, lines, how, progress, as_json=as_json, yes=yes))
-    except OSError as error:
+    except OSError as error:  # of the file, or of where the report is to be: everything else is caught before
         _end(EXIT_USAGE, f"{error.filename or path}: {error.strerror}")
     except Unreadable as unreadable:
         _end(EXIT_USAGE, f"{path}: {unreadable}")
+
+
+def _open_beside(report: Path, file: BinaryIO) -> None:
+    """That it cannot be written is said before anything is read; and it must not be written over the file itself."""
+    with report.open("ab") as opened:
+        there, here = os.fstat(opened.fileno()), os.fstat(file.fileno())
+    if stat.S_ISREG(here.st_mode) and os.path.samestat(there, here):
+        _end(EXIT_USAGE, f"--report {report} is the file itself: give it another name")
 
 
 def _take(  # noqa: PLR0913 - what taking lines in takes
@@ -165,9 +180,14 @@ def _take(  # noqa: PLR0913 - what taking lines in takes
 
     def ask(removals: int) -> bool:
         progress.pause()
-        said = typer.confirm(f"remove {removals:,} wallets? {REMOVES}", err=True)
-        progress.resume()
-        return said
+        at_interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)  # the loop's own only takes note of it
+        try:
+            return typer.confirm(f"remove {removals:,} wallets? {REMOVES}", err=True)
+        except typer.Abort:
+            raise KeyboardInterrupt from None
+        finally:
+            signal.signal(signal.SIGINT, at_interrupt)
+            progress.resume()
 
     if not yes and sys.stdin.isatty():
         how = replace(how, confirm=ask)
@@ -176,10 +196,15 @@ def _take(  # noqa: PLR0913 - what taking lines in takes
             summary = _run(run(settings.database_url, settings.stellar_network, lines, how, progress))
     except Declined:
         _end(EXIT_REFUSED, "nothing was changed")
-    if as_json:
-        typer.echo(orjson.dumps(summary.as_json()).decode())
-    else:
-        _say(summary, how)
+    try:
+        if as_json:
+            typer.echo(orjson.dumps(summary.as_json()).decode())
+        else:
+            _say(summary, how)
+    except OSError as error:
+        _give_up_stdout()
+        done = "what was asked for is done" if summary.applied else "nothing was changed"
+        _end(EXIT_REFUSED, f"standard output: {error.strerror}: {done}")
     return EXIT_REFUSED if summary.refused else 0
 
 
@@ -235,6 +260,11 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
         _end(EXIT_REFUSED, str(reason))
     except KeyboardInterrupt:
         _end(EXIT_INTERRUPTED, "interrupted: nothing was changed")
+
+
+def _give_up_stdout() -> None:
+    """Python writes what is left in its buffer once more at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _end(code: int, reason: str) -> NoReturn:

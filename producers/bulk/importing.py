@@ -15,7 +15,7 @@ from typing import Any, Final, TextIO
 from producers.bulk import store as wallet_admin_store
 from producers.bulk.lines import Action, Fault, Wish
 from producers.bulk.progress import Progress
-from producers.bulk.store import AdminStore
+from producers.bulk.store import AdminStore, NotDone
 from schema.stellar import Network
 
 LINES_AT_ONCE: Final = 10_000
@@ -90,7 +90,10 @@ async def _load(store: AdminStore, lines: Iterable[Wish | list[Fault]], summary:
 async def _take_in(store: AdminStore, how: How, summary: Summary, progress: Progress) -> None:
     plan = await store.check(progress.step)
     summary.refused = await store.faulty_lines()
-    await _report(store, how, summary)
+    try:
+        await _report(store, how, summary)
+    except OSError as error:
+        raise NotDone(f"{how.report}: {error.strerror}: nothing was changed") from error
     if summary.refused and not how.skip_bad:
         return
     summary.added, summary.removed = plan.added, plan.removed

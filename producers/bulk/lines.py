@@ -21,6 +21,7 @@ COLUMNS: Final = (*REQUIRED, "network", "turnkey_wallet_id", "action")
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 _A_UUID: Final = "a UUID like 3d63b904-5f1c-4d6b-9a55-0c2d2f6f7a10"
 _BOM: Final = b"\xef\xbb\xbf"
+_SECRET: Final = re.compile(r"(?<![A-Z0-9])S[A-Z2-7]{55}(?![A-Z0-9])")
 
 
 class Action(StrEnum):
@@ -92,7 +93,7 @@ def wish(line: int, fields: dict[str, str], network: Network) -> Wish | list[Fau
     faults: list[Fault] = []
 
     def refuse(column: str, expected: str) -> None:
-        faults.append(Fault(line, column, fields.get(column, "")[:SHOWN_CHARACTERS_MAX], expected))
+        faults.append(Fault(line, column, _shown(fields.get(column, "")), expected))
 
     action = _ACTIONS.get(fields.get("action") or Action.ADD)
     if action is None:
@@ -139,9 +140,9 @@ def _header(raw: bytes) -> list[str]:
         raise Unreadable(f"the header cannot be read: {fields}")
     unknown = [name for name in fields if name not in COLUMNS]
     if any(sign in raw for sign in (b";", b"\t")) and len(fields) == 1:
-        raise Unreadable(f"the header is {fields[0]!r}: columns are separated by commas")
+        raise Unreadable(f"the header is {_shown(fields[0])!r}: columns are separated by commas")
     if unknown:
-        named = ", ".join(repr(name[:SHOWN_CHARACTERS_MAX]) for name in unknown)
+        named = ", ".join(repr(_shown(name)) for name in unknown)
         raise Unreadable(f"the header names {named}; the columns are {', '.join(COLUMNS)}")
     missing = [name for name in REQUIRED if name not in fields]
     if missing:
@@ -155,7 +156,7 @@ def _header(raw: bytes) -> list[str]:
 def _fields(number: int, raw: bytes, columns: Sequence[str]) -> dict[str, str] | Fault | None:
     """The line's fields by name; None when it is blank."""
     if len(raw) >= LINE_BYTES_MAX - 2:
-        shown = raw[:SHOWN_CHARACTERS_MAX].decode(errors="replace")
+        shown = _shown(raw.decode(errors="replace"))
         return Fault(number, "", shown, f"less than {LINE_BYTES_MAX:,} bytes")
     if not raw.strip():
         return None
@@ -164,8 +165,14 @@ def _fields(number: int, raw: bytes, columns: Sequence[str]) -> dict[str, str] |
         return values
     if len(values) != len(columns):
         expected = f"{len(columns)} fields, as the header has ({','.join(columns)}), not {len(values)}"
-        return Fault(number, "", raw.decode()[:SHOWN_CHARACTERS_MAX], expected)
+        return Fault(number, "", _shown(raw.decode()), expected)
     return dict(zip(columns, values, strict=True))
+
+
+def _shown(text: str) -> str:
+    """What is said of it: its beginning, no secret key, and nothing that a table cannot hold."""
+    shown = _SECRET.sub("S... (a secret key, not shown)", text)[:SHOWN_CHARACTERS_MAX]
+    return shown.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
 
 
 def _split(number: int, raw: bytes) -> list[str] | Fault:
@@ -173,8 +180,8 @@ def _split(number: int, raw: bytes) -> list[str] | Fault:
         text = raw.decode()
         values = next(csv.reader([text], strict=True)) if '"' in text else text.split(",")
     except UnicodeDecodeError as error:
-        shown = raw[:SHOWN_CHARACTERS_MAX].decode(errors="replace")
+        shown = _shown(raw.decode(errors="replace"))
         return Fault(number, "", shown, f"UTF-8 text (byte {error.start + 1} of the line is not)")
     except csv.Error as error:
-        return Fault(number, "", raw.decode()[:SHOWN_CHARACTERS_MAX], f"a line of CSV ({error})")
+        return Fault(number, "", _shown(raw.decode()), f"a line of CSV ({error})")
     return [value.strip() for value in values]

@@ -4,6 +4,7 @@ Nothing is held while the file is read: the one transaction begins when all of i
 commit has changed nothing.
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ _NOT_MIGRATED: Final = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnErro
 
 
 class NotDone(Exception):
-    """Nothing was changed; says why, and what to do."""
+    """Nothing was changed, or, where it says so, nobody knows; says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +129,16 @@ class AdminStore:
                 await transaction.rollback()
             raise
         with _translated():
-            await (transaction.commit() if keep() else transaction.rollback())
+            if not keep():
+                await transaction.rollback()
+                return
+            try:
+                await transaction.commit()
+            except (*database.TRANSIENT, asyncio.CancelledError) as error:
+                raise NotDone(
+                    "it ended in the moment of the commit, nobody knows whether before or after: run it again, what is "
+                    f"done already is not done twice ({type(error).__name__}: {error})"
+                ) from error
 
     async def wallets(self) -> AsyncIterator[Row]:
         """Every wallet of the network, by its id."""
@@ -163,9 +173,12 @@ async def opened(url: str, network: Network) -> AsyncIterator[AdminStore]:
         "client_min_messages": "warning",
     }
     with _translated():
-        connection = await asyncpg.connect(
-            url, timeout=database.CONNECT_TIMEOUT_S, command_timeout=STATEMENT_S, server_settings=settings
-        )
+        try:
+            connection = await asyncpg.connect(
+                url, timeout=database.CONNECT_TIMEOUT_S, command_timeout=STATEMENT_S, server_settings=settings
+            )
+        except database.REFUSED as error:
+            raise NotDone(database.refusal(error)) from error
     try:
         with _translated():
             await connection.execute(_QUERIES["make_tables"])

@@ -1,6 +1,9 @@
 """`python -m producers wallets` as a process: beside a stream, killed in the middle, and what it says to a person."""
 
 import asyncio
+import os
+import pty
+import signal
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -30,13 +33,15 @@ async def wallets(
     return running.returncode, said.decode(), complained.decode()
 
 
-async def started(url: str, *arguments: str | Path, network: str = "testnet") -> asyncio.subprocess.Process:
+async def started(
+    url: str, *arguments: str | Path, network: str = "testnet", stdout: int = asyncio.subprocess.PIPE
+) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "producers", "wallets", *map(str, arguments)),
         env={**inherited(), "DATABASE_URL": url, "STELLAR_NETWORK": network},
         cwd=ROOT,
         stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
+        stdout=stdout,
         stderr=asyncio.subprocess.PIPE,
     )
 
@@ -104,6 +109,28 @@ async def test_killed_in_the_middle_it_has_done_nothing(
     assert (code, said.split(";")[0]) == (0, "2,000 added")
 
 
+async def test_a_database_that_falls_silent_at_the_commit_leaves_it_open(
+    database_url: str, connection: asyncpg.Connection, tmp_path: Path
+) -> None:
+    """Nobody can say then whether it was done, and so it is not called undone; the same again finds out."""
+    [ada] = await users(connection, 1)
+    path = tmp_path / "wallets.csv"
+    path.write_bytes(csv([(ada, account_id("ada"))]))
+    await connection.execute("""
+        create function slow_commit() returns trigger language plpgsql
+        as 'begin perform pg_sleep(60); return null; end';
+        create constraint trigger slow_commit after insert on stellar_wallets
+        deferrable initially deferred for each row execute function slow_commit()""")
+    running = await started(database_url, "import", path)
+    of_import = "select pid from pg_stat_activity where application_name = 'wallets' and wait_event = 'PgSleep'"
+    pid = await until(lambda: connection.fetchval(of_import), "it commits")
+    await connection.execute("select pg_terminate_backend($1)", pid)
+    _, complained = await asyncio.wait_for(running.communicate(), 60)
+    assert (running.returncode, b"nobody knows" in complained, b"nothing was changed" in complained) == (1, True, False)
+    await connection.execute("drop trigger slow_commit on stellar_wallets")
+    assert (await wallets(database_url, "import", path))[1].split(";")[0] == "1 added"
+
+
 async def test_faults_are_told_on_standard_error_and_by_the_exit_code(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
@@ -140,6 +167,60 @@ async def test_what_cannot_be_begun_is_bad_usage(
     code, said, complained = await wallets(database_url, *arguments, given=given)
     assert (code, said) == (2, "")
     assert says in complained
+
+
+async def test_where_nothing_can_be_written_it_is_said_of_what(
+    database_url: str, connection: asyncpg.Connection, tmp_path: Path
+) -> None:
+    """A report on a full disk: it is named, and nothing is changed. One in the place of the file itself: refused, and
+    the file stands. No room for the summary: that it is done is said all the same. Nor is a list on a full disk a bug.
+    """
+    [ada] = await users(connection, 1)
+    path = tmp_path / "wallets.csv"
+    path.write_bytes(csv([(ada, account_id("ada"))]))
+    before = path.read_bytes()
+    for report in (path, tmp_path / "." / "wallets.csv"):
+        code, _, complained = await wallets(database_url, "import", path, "--report", report)
+        assert (code, path.read_bytes()) == (2, before)
+        assert "the file itself" in complained
+    bad = tmp_path / "bad.csv"
+    bad.write_bytes(csv([(ada, account_id("ada")), (ada, "GABC")]))
+    code, said, complained = await wallets(database_url, "import", bad, "--skip-bad", "--report", "/dev/full")
+    assert (code, said, complained) == (1, "", "/dev/full: No space left on device: nothing was changed\n")
+    assert await connection.fetchval("select count(*) from stellar_wallets") == 0
+
+    full = os.open("/dev/full", os.O_WRONLY)
+    for arguments, says in (
+        (("import", str(path)), "standard output: No space left on device: what was asked for is done"),
+        (("list",), "standard output: No space left on device"),
+    ):
+        running = await started(database_url, *arguments, stdout=full)
+        _, told = await asyncio.wait_for(running.communicate(), 60)
+        assert (running.returncode, told.decode().strip()) == (1, says)
+    os.close(full)
+    assert await connection.fetchval("select count(*) from stellar_wallets") == 1
+
+
+async def test_an_interrupt_at_the_question_is_heard_at_once(database_url: str, connection: asyncpg.Connection) -> None:
+    """Ctrl-C where it is asked whether wallets may be removed: exit code 130, nothing was changed."""
+    ada = await add_person(connection)
+    terminal, end = pty.openpty()
+    running = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "producers", "wallets", "remove", ada.account_id),
+        env={**inherited(), "DATABASE_URL": database_url, "STELLAR_NETWORK": "testnet"},
+        cwd=ROOT,
+        stdin=end,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert running.stderr is not None
+    said = await asyncio.wait_for(running.stderr.readuntil(b"[y/N]:"), 60)
+    running.send_signal(signal.SIGINT)
+    rest = await asyncio.wait_for(running.stderr.read(), 30)
+    os.close(terminal)
+    os.close(end)
+    assert (await running.wait(), b"nothing was changed" in rest) == (130, True), said
+    assert await connection.fetchval("select count(*) from stellar_wallets") == 1
 
 
 async def test_one_by_one(database_url: str, connection: asyncpg.Connection) -> None:

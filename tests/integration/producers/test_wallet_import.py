@@ -279,3 +279,6 @@ async def test_a_database_that_cannot_is_said(empty_database_url: str) -> None:
         await take(empty_database_url, [(uuid4(), account_id("x"))])
     with pytest.raises(NotDone, match="does not answer"):
         await take("postgresql://postgres@/nothing?host=/nowhere", [(uuid4(), account_id("x"))])
+    for url in (empty_database_url.replace("?", "_none?"), empty_database_url.replace("postgres@", "nobody@")):
+        with pytest.raises(NotDone, match="DATABASE_URL"):
+            await take(url, [(uuid4(), account_id("x"))])

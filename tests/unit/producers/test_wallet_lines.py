@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers.bulk.lines import COLUMNS, Action, Fault, Unreadable, Wish, read, read_addresses
+from producers.bulk.lines import COLUMNS, Action, Fault, Unreadable, Wish, read, read_addresses, wish
 from schema.stellar import Network
 from tests.people import account_id
 
@@ -77,6 +77,44 @@ def test_everything_that_is_wrong_is_said() -> None:
         ("public_key", "GABC"),
         ("network", "moon"),
     }
+
+
+SEED = "SCZANGBA5YHTNYVVV4C3U252E2B6P6F5T3U6MM63WBSBZATAQI3EBTQ4"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f"user_id,public_key\n{USER},{SEED}",
+        f"user_id,public_key\n{SEED}",
+        f"user_id,public_key\n{'x' * 100},{SEED},",
+        f'user_id,public_key\n"{SEED}',
+        f"user_id,public_key,turnkey_wallet_id\n{LINE},{'x' * 200} {SEED}",
+        f"user_id,public_key\n{SEED},".encode() + b"\xe9",
+        f"{USER},{SEED}\n",
+        f"{SEED}\n",
+    ],
+)
+def test_a_secret_key_is_never_said(body: bytes | str) -> None:
+    """Who puts S... where G... belongs is told so: neither a terminal nor a report nor a log gets to see it."""
+    try:
+        [found] = lines(body)
+        said = str(found)
+    except Unreadable as unreadable:
+        said = str(unreadable)
+    assert SEED[:20] not in said
+    assert SEED[-20:] not in said
+
+
+def test_what_no_database_takes_can_still_be_said() -> None:
+    """A byte of zero in a line, an argument that is no UTF-8: named as faults, with values that any table can hold."""
+    found = [*faults(f"{USER},\0"), *faults(f"\0,{KEY}"), *faults("a,b\0,c"), *faults(b'"\0')]
+    argument = wish(1, {"user_id": "\udcff", "public_key": KEY}, Network.TESTNET)
+    assert isinstance(argument, list)
+    assert len(found) >= 4
+    for each in [*found, *argument]:
+        assert "\0" not in each.value
+        assert each.value.encode()
 
 
 def test_another_encoding_spoils_its_line_alone() -> None:
