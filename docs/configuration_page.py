@@ -46,7 +46,7 @@ settings of its own ([executor.md](executor.md)).
 | `python -m consumer api` | database, network, service, chain, default policy, API |
 | `python -m consumer release` | database, network |
 | `python -m producers stream` | database, network, service, Kafka, chain, producers, stream |
-| `python -m producers read` | database, network, service, Kafka, chain, producers |
+| `python -m producers read`, `backfill`, `reconcile` | database, network, service, Kafka, chain, producers |
 | `python -m producers wallets` | database, network |
 | `python -m producers poll` | database, network, service, Kafka, chain, producers, poll |
 | `python -m producers webhooks` | database, network, service, Kafka, chain, producers, webhooks |
