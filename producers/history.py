@@ -158,6 +158,7 @@ class Reading:
     def _take_records(self, page: Page) -> Ledger:
         """The ledger of the last one that says it; 0 when there is none."""
         last = PAYMENTS.last_in_order(page)
+        self._wallets.saw(last)  # a record that does not say its place may be as new
         seen_at = self._clock()
         for record in page.records:
             self._take_record(record, seen_at)
@@ -170,7 +171,6 @@ class Reading:
             if place <= self._newest:
                 return  # the same page again, or a record twice
             self._newest = place
-            self._wallets.saw(ledger)
             moved = payments.movements(record, self._asset)
             if moved:
                 taken = self._wallets.collect(moved, closed_at=payments.closed_at(record), seen_at=seen_at)

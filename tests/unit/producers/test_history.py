@@ -108,6 +108,15 @@ async def test_a_record_of_any_depth_holds_up_nothing() -> None:
     assert [letter.reason for letter in reading.refused] == ["malformed transaction_hash"]
 
 
+async def test_a_record_that_does_not_say_its_place_is_in_doubt_as_late_as_it_can_be() -> None:
+    """It stands between two others, in a ledger up to the next one's: no claim of what came up to there rests on it."""
+    nowhere = {**STORY[3], "id": None}
+    reading, _ = await read([*STORY[:3], nowhere, *STORY[4:9]])
+    [letter] = reading.refused
+    assert letter.reason == "malformed id"
+    assert reading._wallets.active(BOB).complete_since >= LEDGER + 1
+
+
 async def test_an_awaited_page_that_is_empty_is_asked_for_again() -> None:
     """Where somebody saw a payment, several replicas in a row are asked for it; where nobody did, one is."""
     reading, found = await read()
