@@ -76,7 +76,8 @@ def read(accounts: Annotated[list[str], typer.Argument(help="Wallets, as G addre
     except Malformed as malformed:
         raise typer.BadParameter(str(malformed)) from malformed
     settings = read_environment(ProducerSettings)
-    sys.exit(_run(settings, _read(settings, account_ids)))
+    ending = Ending()
+    sys.exit(_run(settings, _read(settings, account_ids, ending)) or ending.code)
 
 
 @app.command()
@@ -172,7 +173,7 @@ async def _stream(settings: StreamSettings, wish: Wish) -> None:
         await Stream(settings.stream_name, parts, pace).run(wish)
 
 
-async def _read(settings: ProducerSettings, account_ids: list[AccountId]) -> int:
+async def _read(settings: ProducerSettings, account_ids: list[AccountId], ending: Ending) -> None:
     async with opened(settings, name="read") as parts:
         found = await read_wallets(account_ids, parts)
     for each in found:
@@ -180,7 +181,7 @@ async def _read(settings: ProducerSettings, account_ids: list[AccountId]) -> int
     missing = [each for each in found if not each["published"]]
     for each in missing:
         typer.echo(f"not published: {each['account_id']}: {each['not_published']}", err=True)
-    return EXIT_FAILED if missing else 0
+    ending.code = EXIT_FAILED if missing else 0
 
 
 async def _poll(settings: PollSettings) -> None:
@@ -216,11 +217,11 @@ def _without_facts_in_sight(settings: ProducerSettings) -> ProducerSettings:
     return settings if is_said or not is_watched() else settings.model_copy(update={"log_level": "warning"})
 
 
-def _run(settings: ProducerSettings, work: Coroutine[Any, Any, int | None]) -> int:
-    """Run it; the exit code: its own, or 1 when it could not be done, 2 when a person must decide."""
+def _run(settings: ProducerSettings, work: Coroutine[Any, Any, None]) -> int:
+    """Run it; the exit code: 0, or 1 when it could not be done, 2 when a person must decide."""
     logs.configure(level=settings.log_level, log_format=settings.log_format)
     try:
-        return asyncio.run(_until_signal(work)) or 0
+        asyncio.run(_until_signal(work))
     except (Fatal, Unusable) as fatal:
         log.error("stopped: a person must decide", reason=str(fatal))  # noqa: TRY400 - no trace: it is no bug
         return EXIT_FATAL
@@ -230,9 +231,10 @@ def _run(settings: ProducerSettings, work: Coroutine[Any, Any, int | None]) -> i
     except Exception:
         log.exception("a bug: this process stops, restart it and report this")
         return EXIT_FAILED
+    return 0
 
 
-async def _until_signal(work: Coroutine[Any, Any, int | None]) -> int | None:
+async def _until_signal(work: Coroutine[Any, Any, None]) -> None:
     """Run until it is done, or until SIGTERM or SIGINT: then it is cancelled, which ends it cleanly anywhere."""
     task = asyncio.ensure_future(work)
     signalled = asyncio.Event()
@@ -245,11 +247,9 @@ async def _until_signal(work: Coroutine[Any, Any, int | None]) -> int | None:
     while not task.done():  # again and again: a library may swallow a cancellation
         task.cancel()
         await asyncio.wait([task], timeout=CANCEL_AGAIN_S)
-    exit_code = None
     with contextlib.suppress(asyncio.CancelledError):
-        exit_code = await task
+        await task
     log.info("stopped")
-    return exit_code
 
 
 if __name__ == "__main__":

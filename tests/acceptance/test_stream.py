@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import signal
 from pathlib import Path
 
 import aiohttp
@@ -114,6 +115,19 @@ async def test_read_tells_wallets_now(scene: Scene, tmp_path: Path, source: str)
     fact = await scene.until_told(0, units=103)
     assert (fact.snapshot_type, fact.movements_since) == (SnapshotType.MANUAL, baseline.ledger)
     assert [each.amount_stroops // UNIT for each in fact.movements or ()] == [1, 2]
+
+
+async def test_a_read_that_is_interrupted_is_not_done(scene: Scene, tmp_path: Path) -> None:
+    """The brokers are away and somebody has had enough: exit code 1, for nothing was told."""
+    await scene.add_wallet(0)
+    nowhere = environment(scene, KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:9")
+    child = Child("read", ["producers", "read", scene.account(0)], nowhere, tmp_path)
+    await child.start()
+    await until_true(lambda: b"KafkaConnectionError" in child.log.read_bytes(), what="it asks for the brokers")
+    assert child._running is not None
+    child._running.send_signal(signal.SIGINT)
+    assert await exit_code(child) == 1
+    assert (await child._running.communicate())[0] == b""
 
 
 async def test_the_wrong_network_ends_it_with_the_remedy(scene: Scene, tmp_path: Path) -> None:
