@@ -31,7 +31,7 @@ LABELS: Final[Mapping[str, Iterable[str]]] = {
     "snapshot_type": SnapshotType,
     "outcome": Outcome,
     "kind": Found,
-    "cut": ("slow", "rested", "crowded"),
+    "cut": ("slow", "large", "rested", "crowded"),
     "mark": ("seen", "read", "published"),
     "route": (PATH, f"{PATH}/requests/{{request_id}}", "none"),
     "code": ("the HTTP status",),

@@ -23,6 +23,7 @@ RequestFactory = Callable[
     [RawRequestMessage, StreamReader, web.RequestHandler, AbstractStreamWriter, "asyncio.Task[None]"], web.BaseRequest
 ]
 
+HEADERS_BYTES_MAX: Final = 65_536  # of one request: decoded and in pieces they take twice as much, of every stranger
 LINGER_S: Final = 2.0  # after an answer to a body that nobody wants: long enough for the sender to read it
 
 
@@ -70,6 +71,8 @@ class Connection(web.RequestHandler):
         self.since_s = 0.0
         self.expected = ""  # what the present request says that it expects
         self._is_resting = False
+        self._is_over = False  # its last words are said
+        self._waiting_bytes = 0  # that came and are no whole headers yet
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -87,10 +90,16 @@ class Connection(web.RequestHandler):
         self.house.connections.set(len(self._crowd.guests))
 
     def data_received(self, data: bytes) -> None:
+        if self._is_over:
+            return
         if self._is_resting:
             self._is_resting = False
             self._expect(self.manners.headers_within_s)
         super().data_received(data)
+        is_waiting = self._waiter is not None and not self._waiter.done()  # aiohttp, for the next request's headers
+        self._waiting_bytes = self._waiting_bytes + len(data) if is_waiting else 0
+        if self._waiting_bytes > HEADERS_BYTES_MAX:
+            self._end_with(self.too_large(), why="large")
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._forget()
@@ -118,6 +127,12 @@ class Connection(web.RequestHandler):
         self.is_busy = False
         self._is_resting = True
         self._expect(self.manners.rest_s)
+
+    def too_large(self) -> Problem:
+        """What is said to headers that are too large altogether."""
+        size = f"at most {HEADERS_BYTES_MAX} bytes"
+        detail = f"The headers may have {size} in all."
+        return self.house.refusal(Trouble.BAD_HTTP, detail, where="headers", expected=size)
 
     def cut(self, why: str) -> None:
         """End the connection now."""
@@ -154,12 +169,28 @@ class Connection(web.RequestHandler):
             raise ConnectionError("an answer was begun already")
         return problem.response()
 
+    def _end_with(self, problem: Problem, *, why: str) -> None:
+        """Say it, and hear nothing more. Who is still sending would lose the answer if we hung up at once."""
+        transport = self.transport
+        if not isinstance(transport, asyncio.Transport) or transport.get_write_buffer_size():
+            self.cut(why)
+            return
+        self.house.cut.labels(why).inc()
+        self._is_over = True
+        self._parser = None  # with all that it holds
+        transport.write(problem.raw())
+        transport.write_eof()
+        self._expect(LINGER_S)
+
     def _expect(self, seconds: float | None) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
         self._deadline = None if seconds is None else self._loop.call_later(seconds, self._run_out)
 
     def _run_out(self) -> None:
+        if self._is_over and isinstance(self.transport, asyncio.Transport):
+            self.transport.abort()
+            return
         self.cut("rested" if self._is_resting else "slow")
 
     def _forget(self) -> None:

@@ -22,7 +22,15 @@ from aiohttp.typedefs import Middleware
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from schema.service.http_connection import LINGER_S, Answer, Connection, House, Manners, RequestFactory
+from schema.service.http_connection import (
+    HEADERS_BYTES_MAX,
+    LINGER_S,
+    Answer,
+    Connection,
+    House,
+    Manners,
+    RequestFactory,
+)
 from schema.service.http_crowd import Crowd
 from schema.service.problems import Problem, Trouble, as_problem
 from schema.service.settings import files_of
@@ -70,6 +78,8 @@ class Server(web.Server):
         connection = _connection(request)
         connection.begin()
         try:
+            if sum(len(name) + len(value) for name, value in request.raw_headers) > HEADERS_BYTES_MAX:
+                raise connection.too_large()
             if connection.expected not in ("", _CONTINUE):
                 detail = f"Of Expect only {_CONTINUE} is known."
                 raise self.house.refusal(Trouble.BAD_EXPECT, detail, where="Expect", expected=_CONTINUE)

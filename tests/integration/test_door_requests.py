@@ -1,5 +1,6 @@
 """What may be sent to the door of each service, and what is said to the rest: a problem, with nothing quoted."""
 
+import asyncio
 import gzip
 
 import orjson
@@ -104,6 +105,30 @@ async def test_headers_may_be_as_long_as_tokens_are(open_door: OpenDoor) -> None
         many = {f"x-{number}": "y" for number in range(50)}
         for headers in (many, {"x-long": "x" * 15_000}):
             assert status_of(await door.say(door.good(connection="close", **headers))) == 200
+
+
+@pytest.mark.parametrize("before", ["", "a request"])
+@pytest.mark.parametrize("how", ["whole", "without end", "in parts"])
+async def test_headers_have_a_size_in_all(open_door: OpenDoor, how: str, before: str) -> None:
+    """64 KiB: else each of hundreds of strangers could have us hold a megabyte. More is refused when it is there, not
+    when its time is over; up to it all is well.
+    """
+    async with open_door() as door:
+        fits = {f"x-{number}": "y" * 15_000 for number in range(4)}
+        assert status_of(await door.say(door.good(connection="close", **fits))) == 200
+        whole = door.good(**{f"x-{number}": "y" * 15_000 for number in range(10)})
+        sent = {"whole": [whole], "without end": [whole[:140_000]], "in parts": [whole[:40_000], whole[40_000:90_000]]}
+        async with door.connected() as [(reader, writer)]:
+            if before:
+                writer.write(door.good())
+                assert (await read_reply(reader)).status == 200
+            for part in sent[how]:
+                writer.write(part)
+                await writer.drain()
+            reply = await asyncio.wait_for(read_reply(reader), 5)
+            assert (reply.status, reply.json["code"], reply.json["where"]) == (400, door.codes[400], "headers")
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert door.bugs() == 0
 
 
 async def test_what_is_not_expected_of_us_is_refused(open_door: OpenDoor) -> None:
