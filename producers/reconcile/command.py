@@ -1,6 +1,7 @@
 """`python -m producers reconcile`, from its options to its exit code."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,7 @@ import typer
 from producers.command import Ending, opened_within
 from producers.parts import Parts
 from producers.progress import Steps, steps
+from producers.reconcile.book import Book
 from producers.reconcile.proof import Comparison, Pace
 from producers.reconcile.report import Repaired, Report
 from producers.reconcile.states import Read
@@ -76,19 +78,24 @@ async def repair(comparison: Comparison, parts: Parts, progress: Steps, pace: Pa
     """Tell the facts that are missing, and compare again once they had the time to be recorded."""
     wanted = comparison.repairable()
     progress.begin("publishing facts", len(wanted))
-    telling, not_told = Telling(parts, patience_s=pace.patience_s), 0
-    book = comparison.book
+    telling, book = Telling(parts, patience_s=pace.patience_s), comparison.book
+    later: list[int] = []
     for start in range(0, len(wanted), TOLD_AT_ONCE):
         portion = wanted[start : start + TOLD_AT_ONCE]
-        reads = [Read(account_id=book.accounts[number], state=book.state(number)) for number in portion]
-        for _ in range(TOLD_MAX):
-            later = set(await telling.tell(reads))
-            reads = [read for read in reads if read.account_id in later]
-            if not reads:
-                break
-            await asyncio.sleep(TOLD_AGAIN_S)
-        not_told += len(reads)
+        later += await _tell(telling, book, portion)
         progress.at(start + len(portion))
+    for _ in range(TOLD_MAX - 1):
+        if later:
+            await asyncio.sleep(TOLD_AGAIN_S)
+            later = await _tell(telling, book, later)
     if wanted:
         await comparison.settle()
-    return Repaired(published=telling.published, not_told=not_told)
+    not_told = set(later).intersection(comparison.differing)  # the others were told by somebody else meanwhile
+    return Repaired(published=telling.published, not_told=len(not_told))
+
+
+async def _tell(telling: Telling, book: Book, numbers: Sequence[int]) -> list[int]:
+    """Those of which nothing can be told yet."""
+    reads = [Read(account_id=book.accounts[number], state=book.state(number)) for number in numbers]
+    later = set(await telling.tell(reads))
+    return [number for number in numbers if book.accounts[number] in later]
