@@ -1,6 +1,6 @@
 -- name: wallets
--- Every wallet of our network, for a cursor: there may be a million.
-select public_key, balance_ledger from public.stellar_wallets where network = $1
+-- Every wallet of our network, for a cursor: there may be a million. A row may come before its address does.
+select public_key, balance_ledger from public.stellar_wallets where network = $1 and public_key is not null
 
 -- name: wallets_from
 -- By the primary key: each portion is a statement of its own, no transaction stays open while the stream does other work.
@@ -9,6 +9,7 @@ where id >= $1 and network = $2 and public_key is not null order by id limit $3
 
 -- name: wallets_by_id
 select public_key, balance_ledger from public.stellar_wallets where id = any($1::uuid[]) and network = $2
+  and public_key is not null
 
 -- name: stored
 -- What the consumer has stored; an absence is recorded as 0, not authorized. Stroops as int8: Decimal costs time.
@@ -27,7 +28,7 @@ set network = excluded.network, cursor = excluded.cursor, ledger = excluded.ledg
 
 -- name: open_requests
 -- Producers side by side share them out: what another one is marking as done is not waited for.
-select r.id, w.public_key, r.snapshot_type
+select r.id, coalesce(w.public_key, ''), r.snapshot_type
 from public.read_requests r join public.stellar_wallets w on w.id = r.wallet_id
 where r.done_at is null and w.network = $1
 order by r.requested_at limit $2

@@ -10,7 +10,8 @@ where network = $1 and public_key > $2 and ($3 or balance_ledger is null)
 order by public_key limit $4
 
 -- name: counted
-select count(*) from public.stellar_wallets where network = $1 and ($2 or balance_ledger is null)
+select count(*) from public.stellar_wallets
+where network = $1 and public_key is not null and ($2 or balance_ledger is null)
 
 -- name: streams
 -- How far each stream told everything, and whether any of them said so lately.

@@ -90,8 +90,8 @@ class Scene:
         """Give one of the chain's wallets a row."""
         return await self.add_account(self.account(wallet), network=network)
 
-    async def add_account(self, account_id: AccountId, *, network: str = "testnet") -> UUID:
-        """Give an account a row, whether the chain has it or not."""
+    async def add_account(self, account_id: AccountId | None, *, network: str = "testnet") -> UUID:
+        """Give an account a row, whether the chain has it or not; None: a row without an address."""
         user_id, wallet_id = uuid4(), uuid4()
         await self.connection.execute("insert into auth.users (id) values ($1)", user_id)
         await self.connection.execute(

@@ -86,6 +86,21 @@ async def test_a_new_wallet_is_not_forgotten_when_it_cannot_be_read(scene: Scene
         assert (await scene.until_told(1, units=100)).snapshot_type is SnapshotType.POLL
 
 
+async def test_a_row_without_an_address_stops_no_poller(scene: Scene) -> None:
+    """There at the start, come later, or named in a request, it is nobody's wallet until it has its address."""
+    wallet_id = await scene.add_account(None)
+    await scene.add_wallet(0)
+    async with running(scene) as here:
+        await scene.until_told(0, units=100)
+        assert here.parts.metrics.registry.get_sample_value("producers_poll_wallets") == 1
+        await scene.add_account(None)
+        assert (await scene.answer(await scene.request(wallet_id))).refused
+        await scene.connection.execute(
+            "update public.stellar_wallets set public_key = $2 where id = $1", wallet_id, scene.account(1)
+        )
+        await scene.until_told(1, units=100)
+
+
 async def test_a_new_wallets_baseline_has_what_came_before_it(scene: Scene) -> None:
     """Between rounds, too, a replica that is behind does not leave it to be taken for new money."""
     async with running(scene) as here:

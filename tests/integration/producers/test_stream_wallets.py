@@ -82,6 +82,22 @@ async def test_a_request_for_what_is_no_address_is_refused(scene: Scene) -> None
     assert "GNOADDRESS" in answer.refused
 
 
+async def test_a_row_without_an_address_stops_nobody(scene: Scene) -> None:
+    """A row may come before its address does, and anybody who signs up can insert one: there at the start, come later,
+    or named in a request, it is nobody's wallet. When it has its address it is followed.
+    """
+    wallet_id = await scene.add_account(None)
+    await scene.add_wallet(0)
+    async with scene.stream():
+        await scene.until_told(0, units=100)
+        await scene.add_account(None)
+        assert (await scene.answer(await scene.request(wallet_id))).refused
+        await scene.connection.execute(
+            "update public.stellar_wallets set public_key = $2 where id = $1", wallet_id, scene.account(1)
+        )
+        await scene.until_told(1, units=100)
+
+
 async def test_requests_are_answered_by_any_producer(scene: Scene) -> None:
     """What is no stream answers the requests that it was touched for in the same way."""
     wallet_id = await scene.add_wallet(0)
