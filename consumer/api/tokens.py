@@ -57,6 +57,10 @@ class UnknownKey(Refused):
 
 
 _UNKNOWN: Final = "The token is not one that this installation accepts."
+_NO_PERSON: Final = (
+    "The token is not a signed-in person's, nor are a project's keys: send the session's access token, whose role is"
+    " authenticated."
+)
 _MALFORMED: Final = "The token is not a JSON Web Token."
 
 
@@ -104,6 +108,8 @@ def verify(token: str, keys: Keys, rules: Rules) -> Person:
             options={"require": ["exp", "sub", "aud"]},
         )
     except (jwt.InvalidTokenError, TypeError, OverflowError) as error:  # it lets out what a claim of no number raises
+        if isinstance(error, jwt.MissingRequiredClaimError) and claims.get("role") != ROLE:
+            raise Refused("wrong_role", _NO_PERSON) from error  # a project's own key: truly signed, and short
         raise _refusal(error) from error
     return _person(claims)
 
@@ -189,7 +195,7 @@ def _key(header: Mapping[str, Any], keys: Keys) -> tuple[jwt.PyJWK | str, str]:
 def _person(claims: Mapping[str, Any]) -> Person:
     role, subject = claims.get("role"), claims.get("sub")
     if role != ROLE:
-        raise Refused("wrong_role", "The token is not a signed-in person's: its role must be authenticated.")
+        raise Refused("wrong_role", _NO_PERSON)
     if not isinstance(subject, str) or not _UUID.fullmatch(subject):
         raise Refused("wrong_subject", "The token does not say whose it is: sub must be a person's id.")
     return Person(user_id=UUID(subject), is_anonymous=claims.get("is_anonymous") is True)
@@ -208,7 +214,11 @@ _SAID: Final[tuple[tuple[type[Exception], str, str], ...]] = (
     (jwt.ImmatureSignatureError, "early_token", "The token is not valid yet: is this machine's clock right?"),
     (jwt.InvalidAudienceError, "wrong_audience", "The token is for somebody else (aud)."),
     (jwt.InvalidIssuerError, "wrong_issuer", "The token is from somebody else (iss)."),
-    (jwt.MissingRequiredClaimError, "incomplete_token", "The token must say exp, sub and aud."),
+    (
+        jwt.MissingRequiredClaimError,
+        "incomplete_token",
+        "The token must say exp, sub and aud, and who issued it (iss).",
+    ),
 )
 
 

@@ -102,6 +102,18 @@ def test_what_a_true_token_must_say(said: dict[str, Any], code: str) -> None:
     assert refusal(token(claims(**said))).code == code
 
 
+@pytest.mark.parametrize("role", ["anon", "service_role"])
+def test_a_projects_own_key_says_that_it_is_no_persons(role: str) -> None:
+    """As old projects have them, without sub and aud: supabase-js sends one where nobody is signed in. What it lacks
+    helps nobody; that a session's token is wanted does. A forged one is told nothing.
+    """
+    said = {"iss": "supabase", "ref": "project", "role": role, "iat": NOW, "exp": NOW + 36_000}
+    refused = refusal(jwt.encode(said, SECRET, algorithm="HS256"), OLD)
+    assert refused.code == "wrong_role"
+    assert "access token" in refused.detail
+    assert refusal(jwt.encode(said, SECRET[::-1], algorithm="HS256"), OLD).code == "unknown_token"
+
+
 @pytest.mark.parametrize("said", [{"aud": ["authenticated", "other"]}, {"exp": NOW + 36_000.5}, {"nbf": 0}, {"x": {}}])
 def test_what_a_token_may_say(said: dict[str, Any]) -> None:
     """An audience among several, fractions of a second, and claims that nobody asked for."""
