@@ -123,3 +123,20 @@ async def test_a_request_that_is_done_is_heard_of(
     assert await since_last() == [str(await connection.fetchval("select id from public.read_requests"))]
     await connection.execute("update public.read_requests set done_at = now()")
     assert await since_last() == []
+
+
+async def test_what_is_longer_than_any_address_can_still_go(
+    connection: asyncpg.Connection, heard: Callable[[str], Awaitable[Heard]]
+) -> None:
+    """Anybody who signs up may insert a row with any text for its address, longer than a notification may be: the row
+    can be changed, and goes with its person, and others with it.
+    """
+    ada, bob = await add_person(connection), await add_person(connection)
+    change = "update public.stellar_wallets set public_key = $2 where id = $1"
+    since_last = await heard("stellar_wallets")
+    await connection.execute(change, ada.wallet_id, 9_000 * "A")
+    await connection.execute(change, ada.wallet_id, 9_000 * "B")
+    await connection.execute("delete from auth.users where id = any($1::uuid[])", [ada.user_id, bob.user_id])
+    said = await since_last()
+    assert f"gone:{bob.account_id}" in said
+    assert max(len(each) for each in said) < 100
