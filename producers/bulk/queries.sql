@@ -31,6 +31,10 @@ from (
 ) as each
 where line > first;
 
+-- name: may_see_users
+-- Supabase lets service_role, and logins granted it, insert a user's id and not see who there is.
+select case when has_schema_privilege('auth', 'usage') then has_column_privilege('auth.users', 'id', 'select') else false end
+
 -- name: check_users
 insert into wallet_faults
 select l.line, 'user_id', l.user_id::text, 'a user in auth.users'
