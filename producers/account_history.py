@@ -119,6 +119,8 @@ class Filling:
                         movements_max=self._movements_max,
                     )
                 except UnknownAccount:
+                    if change_stroops == 0:
+                        return None  # nothing to explain: most of these were never opened
                     is_known = False
                 if is_known and (found is None or change_stroops in (None, sum(each.amount_stroops for each in found))):
                     return found

@@ -210,3 +210,10 @@ async def test_an_account_whose_history_is_forgotten_is_asked_for_once() -> None
     source.elder = Ledger(LEDGER + 2)
     assert await fill(source, change="+7.0") is None
     assert (source.asked, source.ledgers) == (1, [])
+
+
+async def test_an_account_that_was_never_opened_is_asked_for_once() -> None:
+    """Nothing changed, so there is nothing to explain: to read such a wallet on request costs what it did."""
+    source = Behind([], unknown_for=100)
+    assert await fill(source, change="+0.0") is None
+    assert (source.asked, source.ledgers) == (1, [])
