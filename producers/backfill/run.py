@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 CHECK_S: Final = 60.0  # how often it is asked whether the source still has what is being read
-QUIET_S: Final = 15.0  # a history that shows nothing for so long is at its end
+QUIET_S: Final = 15.0  # a history that has the last ledger and shows nothing for so long is at its end
 QUIET_AGAIN_S: Final = 0.5
 
 
@@ -167,10 +167,17 @@ class Backfill:
             parts.source, network=parts.network, asset=parts.asset, after=Ledger(since - 1)
         )
         self._steps.begin("reading ledgers", self.until - since + 1)
-        patience = Patience(self._order.patience_s)
+        patience, until_shown = Patience(self._order.patience_s), Patience(self._order.patience_s)
         checked, checked_s = reading.complete, now_s()
-        quiet_ends_at = now_s() + self._order.quiet_s
-        while reading.complete < self.until and now_s() < quiet_ends_at:
+        quiet_ends_at, is_shown = now_s() + self._order.quiet_s, False
+        while reading.complete < self.until:
+            if now_s() >= quiet_ends_at:
+                if is_shown:
+                    break
+                if is_shown := await self._is_shown(self.until):
+                    quiet_ends_at = now_s() + 2 * QUIET_AGAIN_S  # what came with it is still to be read
+                else:
+                    await until_shown.wait(Unavailable(f"ledger {self.until} is not in the source's history yet"))
             before = reading.complete
             try:
                 step = await reading.step()
@@ -182,6 +189,7 @@ class Backfill:
             await self._take(step)
             self._steps.at(min(reading.complete, self.until) - since + 1, marked=self.marks.marked)
             if step.records or reading.complete > before:
+                until_shown.restore()
                 quiet_ends_at = now_s() + self._order.quiet_s
             else:
                 await asyncio.sleep(QUIET_AGAIN_S)
@@ -190,6 +198,10 @@ class Backfill:
                 checked, checked_s = reading.complete, now_s()
         await self._check_still_there(checked)
         self._is_read = True
+
+    async def _is_shown(self, ledger: Ledger) -> bool:
+        """Whether the history has this ledger: a replica that stands still is as quiet as a network at rest."""
+        return await self._answered(lambda: self._parts.source.ledger_payments(ledger, None)) is not None
 
     async def _take(self, step: Step) -> None:
         self.records += step.records

@@ -10,7 +10,7 @@ import pytest
 from producers.backfill.run import Backfill, Order
 from producers.progress import Steps
 from producers.reconcile.store import RowStore
-from producers.source import Fatal
+from producers.source import Fatal, Unavailable
 from producers.start import Wish
 from sandbox.chain_operations import CrossOffer, Payment
 from sandbox.horizon_faults import Fault
@@ -25,10 +25,17 @@ ORDER = Order(since=Ledger(1), patience_s=20.0, quiet_s=2.0)
 
 
 async def backfill(
-    scene: Scene, *, since: int, until: int | None = None, is_dry: bool = False, rpc: bool = False
+    scene: Scene,
+    *,
+    since: int,
+    until: int | None = None,
+    is_dry: bool = False,
+    rpc: bool = False,
+    patience_s: float = ORDER.patience_s,
 ) -> dict[str, Any]:
     """What `python -m producers backfill` says in the end."""
-    order = replace(ORDER, since=Ledger(since), until=Ledger(until) if until else None, is_dry=is_dry)
+    last = Ledger(until) if until else None
+    order = replace(ORDER, since=Ledger(since), until=last, is_dry=is_dry, patience_s=patience_s)
     async with scene.parts(rpc=rpc) as parts:
         rows = await RowStore.open(scene.database_url)
         try:
@@ -255,3 +262,25 @@ async def test_where_it_was_interrupted_it_goes_on(scene: Scene) -> None:
         assert rest["done"]
         for wallet in range(6):
             await until_true(partial(_holds, scene, wallet, 105), what=f"wallet {wallet} is recorded")
+
+
+async def test_a_replica_that_stands_still_is_not_the_end_of_the_history(scene: Scene) -> None:
+    """The newest ledger is known, and nobody shows its records: quiet as that is, it is not done. It gives up with what
+    is missing, or is done when the replica has caught up.
+    """
+    await follow(scene)
+    first = scene.chain.latest.sequence + 1
+    for wallet in (0, 1):
+        scene.pay(wallet, 5)
+        scene.close()
+    for path in ("/payments", "/effects", "/ledgers"):
+        scene.horizon.faults.add(Fault(path_prefix=path, lag_ledgers=2, times=10**6))
+    task = asyncio.create_task(backfill(scene, since=first, patience_s=3.0))
+    with pytest.raises(Unavailable, match=f"ledger {first + 1}"):
+        await task
+    task = asyncio.create_task(backfill(scene, since=first))
+    fault = scene.horizon.faults._waiting[0]
+    asked = fault.asked
+    await until_true(lambda: fault.asked > asked + 3, what="it asks")
+    scene.horizon.faults.clear()
+    assert (await task)["marked"] == 2
