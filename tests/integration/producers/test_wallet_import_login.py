@@ -10,6 +10,7 @@ from producers.bulk.importing import How
 from producers.bulk.store import NotDone
 from tests.integration.producers.test_wallet_import import rows_of, take, users
 from tests.people import account_id
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -18,6 +19,8 @@ async def login_url(database_url: str, connection: asyncpg.Connection) -> AsyncI
     name = f"pipeline_{uuid4().hex}"
     await connection.execute(f"create role {name} login in role service_role")
     yield database_url.replace("postgres@", f"{name}@")
+    gone = "select not exists (select from pg_stat_activity where usename = $1)"
+    await until(lambda: connection.fetchval(gone, name), "its sessions, and what they own, are gone")
     await connection.execute(f"drop role {name}")
 
 
