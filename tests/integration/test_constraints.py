@@ -6,6 +6,7 @@ from typing import Any, Final
 import asyncpg
 import pytest
 
+from schema.stellar import Malformed, parse_address
 from tests.integration import rows
 from tests.people import Person, add_person
 
@@ -117,6 +118,39 @@ async def test_a_policy_that_cannot_be_meant_is_refused(
             await rows.insert(connection, "auto_deposit_policies", {**rows.policy(ada), **sound})
             await connection.execute("delete from public.auto_deposit_policies")
     await rows.insert(connection, "auto_deposit_policies", {"wallet_id": ada.wallet_id})
+
+
+# One of each kind that money comes from or goes to: an account, a contract, a pool, a claimable balance.
+ADDRESSES: Final = (
+    "GBBD47IF6LWK7P7MDEVSCWR7DPUWV3NY3DTQEVFL4NAT4AQH3ZLLFLA5",
+    "CA7QYNF7SOWQ3GLR2BGMZEHXAVIRZA4KVWLTJJFC7MGXUA74P7UJUWDA",
+    "LA7QYNF7SOWQ3GLR2BGMZEHXAVIRZA4KVWLTJJFC7MGXUA74P7UJUPJN",
+    "BAAD6DBUX6J22DMZOHIEZTEQ64CVCHEDRKWZONFEUL5Q26QD7R76RGR4TU",
+)
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+async def test_a_mistyped_address_in_a_policy_is_refused(
+    connection: asyncpg.Connection, ada: Person, address: str
+) -> None:
+    """An excluded source or a vault with one character changed, or two swapped, is said by name: it would exclude
+    nobody, and what the vault pays back would be deposited again. What the tables take is what the programs take.
+    """
+    assert parse_address(address) == address
+    await rows.insert(connection, "auto_deposit_policies", {**rows.policy(ada), "excluded_sources": [address]})
+    swapped = address[:20] + address[21] + address[20] + address[22:]
+    others = [
+        address[:at] + ("A" if address[at] != "A" else "B") + address[at + 1 :] for at in (1, 9, 30, len(address) - 1)
+    ]
+    for mistyped in (swapped, *others):
+        with pytest.raises(Malformed):
+            parse_address(mistyped)
+        for column, value in (("excluded_sources", [ada.account_id, mistyped]), ("vault_address", mistyped)):
+            with pytest.raises(asyncpg.CheckViolationError, match=f"{column} of wallet .* has '{mistyped}'"):
+                await connection.execute(
+                    f"update auto_deposit_policies set {column} = $1",  # noqa: S608 - one of the two above
+                    value,
+                )
 
 
 @pytest.mark.usefixtures("ada")
