@@ -16,7 +16,6 @@ from schema import migrate
 from schema.migrate import MigrationRefused, State
 from tests.fixtures_database import POSTGRES_VERSIONS, NewServer, execute
 from tests.integration.catalog import catalog_lines
-from tests.people import add_person
 
 SQL: Final = Path(__file__).parent / "sql"
 FILES: Final = sorted(migrate.FOLDER.glob("*.sql"))
@@ -135,33 +134,6 @@ async def test_every_file_runs_by_plain_psql(version: int, new_server: NewServer
         assert await lines_of(server.url()) == migrated_lines
     await apply(server.url())
     assert await lines_of(server.url()) == migrated_lines
-
-
-async def test_a_mistyped_address_from_before_is_named(empty_database_url: str, tmp_path: Path) -> None:
-    """A policy whose excluded source excludes nobody is for a person to set right: migrate names the wallet and the
-    address, changes nothing, and goes on when that is done.
-    """
-    mistyped = "GBBD47IF6LWK7P7MDEVSCWR7DPUWV3NY3DTQEVFL4NAT4AQH3ZLLFLA6"
-    before = tmp_path / "before"
-    before.mkdir()
-    for file in FILES:
-        if file.name < "023":
-            (before / file.name).write_text(file.read_text())
-    await apply(empty_database_url, folder=before)
-    connection = await asyncpg.connect(empty_database_url)
-    try:
-        person = await add_person(connection)
-        await connection.execute(
-            "insert into auto_deposit_policies (wallet_id, excluded_sources) values ($1, array[$2])",
-            person.wallet_id,
-            mistyped,
-        )
-        with pytest.raises(MigrationRefused, match=f"wallet {person.wallet_id} has '{mistyped}'"):
-            await apply(empty_database_url)
-        await connection.execute("update auto_deposit_policies set excluded_sources = array[$1]", person.account_id)
-        assert (await apply(empty_database_url))[-1] == "the schema is up to date"
-    finally:
-        await connection.close()
 
 
 async def test_four_migrations_at_once(empty_database_url: str, migrated_lines: list[str]) -> None:
