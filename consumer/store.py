@@ -82,7 +82,7 @@ class Store:
         async with transaction(self.pool) as connection:
             wallets = await self._lock(connection, events, results)
             now = await connection.fetchval("select clock_timestamp()")
-            spoken_of = {result.command_id for result in results}
+            spoken_of = {result.command_id for result in results} - wallets.elsewhere
             if look_up_causes:
                 spoken_of |= _caused(wallets, events)
             wallets = await self._with_commands(connection, wallets, spoken_of, now)
@@ -172,16 +172,20 @@ class Store:
     async def _with_commands(
         self, connection: asyncpg.Connection, wallets: Wallets, spoken_of: set[UUID], now: datetime
     ) -> Wallets:
-        """The states with their commands. Read after the locks, so that nothing another consumer decided is missing."""
+        """The states with their commands. Read after the locks, so that nothing another consumer decided is missing.
+
+        A command that stands alone is alone: what else its wallet had open is nobody's.
+        """
         states = wallets.states
         if not states:
             return wallets
+        locked = [state for key, state in states.items() if key not in wallets.deleted]
         commands = rows.commands_by_wallet(
             await connection.fetch(
                 QUERIES["commands"],
-                [state.wallet_id for state in states.values()],
-                [state.ledger or 0 for state in states.values()],
-                [state.account_id for state in states.values()],
+                [state.wallet_id for state in locked],
+                [state.ledger or 0 for state in locked],
+                [state.account_id for state in locked],
                 list(spoken_of),
             ),
             standing_alone=wallets.deleted,
