@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import orjson
+import psutil
 import pytest
 
 from producers.parts import Pace
@@ -215,6 +216,12 @@ async def test_an_interrupt_at_the_question_is_heard_at_once(database_url: str, 
     )
     assert running.stderr is not None
     said = await asyncio.wait_for(running.stderr.readuntil(b"[y/N]:"), 60)
+    asked = psutil.Process(running.pid)
+
+    async def waits() -> bool:
+        return asked.status() == psutil.STATUS_SLEEPING  # a signal just before that is taken note of, and wakes nobody
+
+    await until(waits, "it waits for the answer")
     running.send_signal(signal.SIGINT)
     rest = await asyncio.wait_for(running.stderr.read(), 30)
     os.close(terminal)
