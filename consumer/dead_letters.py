@@ -18,7 +18,7 @@ class DeadLetter:
     offset: int
     key: bytes | None
     value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
+    headers: Sequence[tuple[str, bytes | None]]  # a header may be without a value, in Kafka
     reason: str
     detail: str
 
@@ -28,9 +28,9 @@ class DeadLetter:
         digest = hashlib.blake2b(self.value or b"", digest_size=16).hexdigest()
         return uuid5(NAMESPACE, f"dead|{self.topic}|{self.partition}|{self.offset}|{digest}")
 
-    def headers_as_text(self) -> list[list[str]]:
+    def headers_as_text(self) -> list[list[str | None]]:
         """The headers as JSON can hold them: text where it is text, base64 otherwise."""
-        return [[_as_text(name.encode()), _as_text(value)] for name, value in self.headers]
+        return [[_as_text(name.encode()), None if value is None else _as_text(value)] for name, value in self.headers]
 
 
 def _as_text(value: bytes) -> str:

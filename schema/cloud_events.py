@@ -23,10 +23,14 @@ def headers(*, type_: str, id_: str, source: str, trace: UUID) -> list[tuple[str
     ]
 
 
-def check_version(received: Iterable[tuple[str, bytes]], type_: str) -> None:
+def check_version(received: Iterable[tuple[str, bytes | None]], type_: str) -> None:
     """Malformed when the headers name another type or version than the reader's; no headers at all are accepted."""
     for name, value in received:
         if name == "ce_type" and value != type_.encode():
-            raise Malformed(value.decode(errors="replace"), expected=type_, field="header ce_type")
+            raise Malformed(_shown(value), expected=type_, field="header ce_type")
         if name == "ce_specversion" and value != SPEC_VERSION:
-            raise Malformed(value.decode(errors="replace"), expected="1.0", field="header ce_specversion")
+            raise Malformed(_shown(value), expected="1.0", field="header ce_specversion")
+
+
+def _shown(value: bytes | None) -> str | None:
+    return None if value is None else value.decode(errors="replace")

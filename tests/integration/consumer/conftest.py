@@ -1,6 +1,6 @@
 """A consumer's store over a fresh database, and short ways to feed it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
@@ -35,7 +35,7 @@ class FakeRecord:
     key: bytes | None
     value: bytes | None
     partition: int = 0
-    headers: list[tuple[str, bytes]] = field(default_factory=list)
+    headers: Sequence[tuple[str, bytes | None]] = field(default_factory=list)
 
 
 class Feed:

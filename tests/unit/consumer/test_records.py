@@ -1,5 +1,6 @@
 """From Kafka records to messages: what is for us, what is not, and what is refused, with its reason and place."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -26,12 +27,12 @@ class ConsumedRecord:
     offset: int = 1234567890123
     key: bytes | None = balance_event.key(EVENT)
     value: bytes | None = balance_event.encode(EVENT)
-    headers: list[tuple[str, bytes]] = field(default_factory=lambda: list(GOOD_HEADERS))
+    headers: Sequence[tuple[str, bytes | None]] = field(default_factory=lambda: list(GOOD_HEADERS))
 
 
 def test_a_fact_of_ours_is_read() -> None:
     """The message is the event, whether or not it has headers."""
-    for headers in (list(GOOD_HEADERS), []):
+    for headers in (list(GOOD_HEADERS), [], [*GOOD_HEADERS, ("without a value", None)]):
         (arrived,) = READER.read([ConsumedRecord(headers=headers)])
         assert arrived.message == EVENT
         assert arrived.refusal is None
@@ -59,6 +60,8 @@ def test_another_network_or_asset_is_neither_taken_nor_refused() -> None:
         ({"key": b"GAFK7"}, "the account id"),
         ({"headers": [("ce_type", b"stellar.balance-event.v2")]}, "stellar.balance-event.v1"),
         ({"headers": [("ce_specversion", b"2.0")]}, "ce_specversion"),
+        ({"headers": [("ce_type", None)]}, "header ce_type is None, expected stellar.balance-event.v1"),
+        ({"headers": [("ce_specversion", None)]}, "header ce_specversion is None, expected 1.0"),
     ],
 )
 def test_what_cannot_be_read_is_a_dead_letter_with_its_place(changed: dict[str, object], words: str) -> None:
@@ -111,10 +114,15 @@ def test_a_wrong_key_is_told_with_the_right_one() -> None:
 
 def test_a_dead_letter_is_what_a_database_can_hold() -> None:
     """No NUL in its words or headers; what is no text is base64."""
-    record = ConsumedRecord(headers=[("h\0", b"a\0b"), ("bytes", b"\xff\xfe")])
+    record = ConsumedRecord(headers=[("h\0", b"a\0b"), ("bytes", b"\xff\xfe"), ("nothing", None), ("empty", b"")])
     letter = refusal(record, "reason", "a\0b\0")
     assert letter.detail == "a\\u0000b\\u0000"
-    assert letter.headers_as_text() == [["h\\u0000", "a\\u0000b"], ["bytes", "base64://4="]]
+    assert letter.headers_as_text() == [
+        ["h\\u0000", "a\\u0000b"],
+        ["bytes", "base64://4="],
+        ["nothing", None],
+        ["empty", ""],
+    ]
     assert letter.reason == "reason"
     without_value = refusal(ConsumedRecord(value=None), "reason", "")
     empty = refusal(ConsumedRecord(value=b""), "reason", "")
