@@ -6,6 +6,7 @@ two contents under one id, or a wallet's commands out of order.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Final
 
@@ -27,6 +28,7 @@ log = structlog.get_logger(__name__)
 
 SEND_DEADLINE_S: Final = 7.0  # a bit more than one request has; less than the database's patience with a transaction
 STOP_DEADLINE_S: Final = 1.0
+DEAD_LETTERS_BYTES_MAX: Final = 1024 * 1024  # of a round, and one more: what a slow link takes within the deadline
 POLL_S: Final = 0.5  # for rows of other processes, and when a wake-up was missed
 LOCKED_RETRY_S: Final = 0.05
 FAILED_RETRY_S: Final = 0.5
@@ -93,24 +95,38 @@ class Outbox:
                 await wait(self._awake, seconds=POLL_S)
 
     async def _round(self, producer: AIOKafkaProducer) -> int | None:
-        """Publish what waits; how many rows that were, or None when another relay holds the lock."""
-        async with self._store.unsent(rows_max=self._rows_max) as unsent:
+        """Publish what waits; how many rows that were, or None when another relay holds the lock.
+
+        Commands first, and marked: what goes wrong with a dead letter holds up none of them.
+        """
+        commands = await self._publish(
+            producer, self._store.unsent_commands(rows_max=self._rows_max), self._command, "commands"
+        )
+        for row in commands or ():
+            log.info("deposit command sent", command_id=str(row["command_id"]), account_id=row["account_id"])
+        dead_letters = await self._publish(
+            producer,
+            self._store.unsent_dead_letters(rows_max=self._rows_max, bytes_max=DEAD_LETTERS_BYTES_MAX),
+            self._dead_letter,
+            "dead_letters",
+        )
+        return None if commands is None or dead_letters is None else len(commands) + len(dead_letters)
+
+    async def _publish(
+        self,
+        producer: AIOKafkaProducer,
+        waiting: AbstractAsyncContextManager[Unsent | None],
+        build: Callable[[rows.Row], Record],
+        what: str,
+    ) -> list[rows.Row] | None:
+        async with waiting as unsent:
             if unsent is None:
                 return None
-            records = self._records(unsent)
-            if not records:
-                return 0
-            await _send(producer, records)
-            await unsent.mark_sent(self._clock())
-        metrics.SENT.labels("commands").inc(len(unsent.commands))
-        metrics.SENT.labels("dead_letters").inc(len(unsent.dead_letters))
-        for row in unsent.commands:
-            log.info("deposit command sent", command_id=str(row["command_id"]), account_id=row["account_id"])
-        return len(records)
-
-    def _records(self, unsent: Unsent) -> list[Record]:
-        commands = [self._command(row) for row in unsent.commands]
-        return commands + [self._dead_letter(row) for row in unsent.dead_letters]
+            if unsent.rows:
+                await _send(producer, [build(row) for row in unsent.rows])
+                await unsent.mark_sent(self._clock())
+        metrics.SENT.labels(what).inc(len(unsent.rows))
+        return unsent.rows
 
     def _command(self, row: rows.Row) -> Record:
         headers = cloud_events.headers(

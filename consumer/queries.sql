@@ -187,11 +187,21 @@ from unnest($1::uuid[]) as sent(command_id)
 where c.command_id = sent.command_id
 
 -- name: unsent_dead_letters
-select id, topic, partition, "offset" as place, key, value, reason, detail, headers::text as headers
-from dead_letters
-where published_at is null
+-- Each may have megabytes: no more than can be read and sent in time, and one at least. Sizes are known without reading.
+select id, topic, partition, place, key, value, reason, detail, headers::text as headers
+from (
+  select *, sum(size) over (order by created_at, id rows between unbounded preceding and 1 preceding) as before
+  from (
+    select id, topic, partition, "offset" as place, key, value, reason, detail, headers, created_at,
+           coalesce(octet_length(key), 0) + coalesce(octet_length(value), 0) + pg_column_size(headers) as size
+    from dead_letters
+    where published_at is null
+    order by created_at, id
+    limit $1
+  ) as waiting
+) as sized
+where coalesce(before, 0) < $2
 order by created_at, id
-limit $1
 
 -- name: mark_dead_letters_sent
 update dead_letters set published_at = $2 where id = any($1::uuid[])

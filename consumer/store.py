@@ -32,19 +32,15 @@ NOT_MIGRATED: Final = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError
 class Unsent:
     """What the relay holds the lock for: rows not yet published, and the marks to set once they are."""
 
-    def __init__(self, connection: asyncpg.Connection, commands: list[rows.Row], dead_letters: list[rows.Row]) -> None:
+    def __init__(self, connection: asyncpg.Connection, rows_: list[rows.Row], *, key: str, mark: str) -> None:
+        self.rows = rows_
         self._connection = connection
-        self.commands = commands
-        self.dead_letters = dead_letters
+        self._key = key
+        self._mark = mark
 
     async def mark_sent(self, at: datetime) -> None:
         """Only after the broker's ack of every one of them."""
-        for query, ids in (
-            ("mark_commands_sent", [row["command_id"] for row in self.commands]),
-            ("mark_dead_letters_sent", [row["id"] for row in self.dead_letters]),
-        ):
-            if ids:
-                await self._connection.execute(QUERIES[query], ids, at)
+        await self._connection.execute(QUERIES[self._mark], [row[self._key] for row in self.rows], at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,15 +110,24 @@ class Store:
             return int(await connection.fetchval(QUERIES["count_holds"], self.network))
 
     @asynccontextmanager
-    async def unsent(self, *, rows_max: int) -> AsyncIterator[Unsent | None]:
-        """What is to be published, under the relay's lock; None when another relay holds it."""
+    async def unsent_commands(self, *, rows_max: int) -> AsyncIterator[Unsent | None]:
+        """The commands to be published, under the relay's lock; None when another relay holds it."""
         async with transaction(self.pool) as connection:
             if not await connection.fetchval(QUERIES["lock_outbox"], self.network):
                 yield None
                 return
-            commands = await connection.fetch(QUERIES["unsent_commands"], self.network, rows_max)
-            dead_letters = await connection.fetch(QUERIES["unsent_dead_letters"], rows_max)
-            yield Unsent(connection, commands, dead_letters)
+            found = await connection.fetch(QUERIES["unsent_commands"], self.network, rows_max)
+            yield Unsent(connection, found, key="command_id", mark="mark_commands_sent")
+
+    @asynccontextmanager
+    async def unsent_dead_letters(self, *, rows_max: int, bytes_max: int) -> AsyncIterator[Unsent | None]:
+        """The same of dead letters: at least one, and none more once there are `bytes_max` bytes of them."""
+        async with transaction(self.pool) as connection:
+            if not await connection.fetchval(QUERIES["lock_outbox"], self.network):
+                yield None
+                return
+            found = await connection.fetch(QUERIES["unsent_dead_letters"], rows_max, bytes_max)
+            yield Unsent(connection, found, key="id", mark="mark_dead_letters_sent")
 
     async def _lock(
         self, connection: asyncpg.Connection, events: list[BalanceEvent], results: list[DepositResult]

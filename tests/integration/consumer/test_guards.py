@@ -66,13 +66,13 @@ async def test_what_waits_is_sent_in_the_order_in_which_it_was_decided(
         decided += [command.command_id for command in writes.commands]
     assert len(decided) == 8
     assert decided != sorted(decided)
-    async with feed.store.unsent(rows_max=5) as unsent:
+    async with feed.store.unsent_commands(rows_max=5) as unsent:
         assert unsent is not None
-        assert [row["command_id"] for row in unsent.commands] == decided[:5]
+        assert [row["command_id"] for row in unsent.rows] == decided[:5]
         await unsent.mark_sent(close_time(3))
-    async with feed.store.unsent(rows_max=5) as unsent:
+    async with feed.store.unsent_commands(rows_max=5) as unsent:
         assert unsent is not None
-        assert [row["command_id"] for row in unsent.commands] == decided[5:]
+        assert [row["command_id"] for row in unsent.rows] == decided[5:]
     assert await connection.fetchval("select count(*) from deposit_commands where status = 'published'") == 5
 
 
@@ -82,7 +82,7 @@ async def test_a_mark_that_comes_after_the_result_changes_no_ending(
     """The executor may be faster than the relay's mark: succeeded stays succeeded."""
     await feed.take(feed.event(person, 1, 0))
     command = (await feed.take(feed.event(person, 2, 100))).commands[0]
-    async with feed.store.unsent(rows_max=5) as unsent:
+    async with feed.store.unsent_commands(rows_max=5) as unsent:
         assert unsent is not None
         await feed.take(feed.succeeded(command, 3))
         await unsent.mark_sent(close_time(3))

@@ -273,11 +273,11 @@ async def test_two_networks_share_a_database_and_leave_each_others_commands_alon
     await feed.take(feed.event(person, 1, 0))
     command = (await feed.take(feed.event(person, 2, 100))).commands[0]
     other = Feed(replace(feed.store, network=Network.MAINNET))
-    async with feed.store.unsent(rows_max=10) as ours, other.store.unsent(rows_max=10) as theirs:
+    async with feed.store.unsent_commands(rows_max=10) as ours, other.store.unsent_commands(rows_max=10) as theirs:
         assert ours is not None
         assert theirs is not None
-        assert [row["command_id"] for row in ours.commands] == [command.command_id]
-        assert theirs.commands == []
+        assert [row["command_id"] for row in ours.rows] == [command.command_id]
+        assert theirs.rows == []
     writes = await other.take(other.succeeded(command, 3))
     assert dict(writes.counts) == {"not_ours": 1}
     assert await connection.fetchval("select status from deposit_commands") == "pending"
@@ -287,10 +287,10 @@ async def test_two_networks_share_a_database_and_leave_each_others_commands_alon
 async def test_a_second_relay_waits_for_the_first(feed: Feed, person: Person) -> None:
     """While one relay holds the outbox another is told so, and nothing is sent twice."""
     await feed.take(feed.event(person, 1, 0), feed.event(person, 2, 100))
-    async with feed.store.unsent(rows_max=10) as first, feed.store.unsent(rows_max=10) as second:
+    async with feed.store.unsent_commands(rows_max=10) as first, feed.store.unsent_commands(rows_max=10) as second:
         assert first is not None
         assert second is None
         await first.mark_sent(close_time(3))
-    async with feed.store.unsent(rows_max=10) as later:
+    async with feed.store.unsent_commands(rows_max=10) as later:
         assert later is not None
-        assert later.commands == []
+        assert later.rows == []
