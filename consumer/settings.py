@@ -83,11 +83,11 @@ class ReleaseSettings(DatabaseSettings, NetworkSettings):
 class ConsumerSettings(PolicySettings, ChainSettings, KafkaSettings, ServiceSettings):
     """Everything `python -m consumer` reads."""
 
-    consumer_group: str = "stellar-auto-deposit"
+    consumer_group: str = Field("stellar-auto-deposit", max_length=255)
     """Who shares the partitions. A name that never ran reads both topics from their beginning."""
     batch_events_max: int = Field(2_000, ge=1, le=20_000)
     """Records in one transaction. Larger ones only hold locks longer."""
     outbox_batch_max: int = Field(500, ge=1, le=10_000)
     """Commands, and dead letters, that the relay sends before it marks them."""
-    group_session_timeout_ms: int = Field(10_000, ge=1_000)
-    """How soon the others take over from a consumer that died."""
+    group_session_timeout_ms: int = Field(10_000, ge=1_000, le=1_800_000)
+    """How soon the others take over from a consumer that died. Brokers allow 6,000 to 1,800,000 by themselves."""

@@ -22,13 +22,17 @@ from schema.service.settings import (
     Addresses,
     AddressText,
     Amount,
+    Brokers,
     ChainSettings,
     DatabaseSettings,
+    Host,
     IpNetworks,
     KafkaSettings,
     NetworkSettings,
+    SecretUrl,
     ServiceSettings,
     Settings,
+    Topic,
     Url,
 )
 from schema.stellar import Network, Stroops, format_stroops
@@ -90,6 +94,10 @@ _KINDS: Final[tuple[tuple[Any, str], ...]] = (
     (Origins, "origins with commas between, like `https://app.example.org`"),
     (IpNetworks, "addresses or networks, like `10.0.0.0/8`"),
     (Url, "`http://...` or `https://...`"),
+    (SecretUrl, "`http://...` or `https://...`"),
+    (Host, "a host's name or address"),
+    (Brokers, "`host:port`, with commas between"),
+    (Topic, "a topic's name: letters, digits, `.`, `_`, `-`"),
     (Network, "`testnet` or `mainnet`"),
     (bool, "`true` or `false`"),
 )

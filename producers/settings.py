@@ -10,9 +10,11 @@ from producers.webhook import signatures as webhook_signatures
 from schema.service.settings import (
     ChainSettings,
     DatabaseSettings,
+    Host,
     IpNetworks,
     KafkaSettings,
     NetworkSettings,
+    SecretUrl,
     ServiceSettings,
     Url,
     each_of,
@@ -20,6 +22,8 @@ from schema.service.settings import (
 )
 
 READS_AT_ONCE_MAX: Final = 32
+REQUESTS_PER_HOUR_MAX: Final = 1_000_000_000
+WEBHOOKS_PER_S_MAX: Final = 1_000_000
 RPC_STATES_AT_ONCE: Final = 800  # four calls
 
 
@@ -30,12 +34,12 @@ class ProducerSettings(KafkaSettings, ChainSettings, ServiceSettings):
     """Where balances and payments are read: a Horizon, or a Stellar RPC ([deployment.md](deployment.md) compares)."""
     horizon_url: Url = Field("", validate_default=True)
     """The Horizon to ask, needed where BALANCE_SOURCE is `horizon`. It must be of STELLAR_NETWORK."""
-    horizon_requests_per_hour: int = Field(3600, ge=0)
+    horizon_requests_per_hour: int = Field(3600, ge=0, le=REQUESTS_PER_HOUR_MAX)
     """How many requests one process may make; the public Horizon allows 3600. 0: no limit, for one's own."""
-    rpc_url: Url = Field("", validate_default=True, repr=False)
+    rpc_url: SecretUrl = Field("", validate_default=True, repr=False)
     """The Stellar RPC to ask, needed where BALANCE_SOURCE is `rpc`. It must be of STELLAR_NETWORK, tell of classic
     operations too (EMIT_CLASSIC_EVENTS), and remember some days. Never logged, for it may carry a key."""
-    rpc_requests_per_hour: int = Field(7200, ge=0)
+    rpc_requests_per_hour: int = Field(7200, ge=0, le=REQUESTS_PER_HOUR_MAX)
     """How many calls one process may make: it looks for events once a second, and needs as many again for the rest.
     0: no limit, for one's own."""
     reads_at_once: int = Field(16, ge=1, le=READS_AT_ONCE_MAX)
@@ -93,7 +97,7 @@ SharedSecrets = Annotated[tuple[bytes, ...], NoDecode, each_of(webhook_signature
 class WebhookSettings(ProducerSettings):
     """What the webhooks need beyond what every producer needs."""
 
-    webhook_host: str = "127.0.0.1"
+    webhook_host: Host = "127.0.0.1"
     """The address webhooks are taken in on; 0.0.0.0 is every one. The only one to open to the world, behind TLS."""
     webhook_port: int = Field(8081, ge=0, le=65_535)
     """The port they are taken in on. 0: a free one, said in the log."""
@@ -106,9 +110,9 @@ class WebhookSettings(ProducerSettings):
     """How far the timestamp of a signature may be from our clock."""
     webhook_body_bytes_max: int = Field(65_536, ge=1024, le=16_777_216)
     """A larger body is refused."""
-    webhook_requests_per_s: int = Field(1000, ge=1)
+    webhook_requests_per_s: int = Field(1000, ge=1, le=WEBHOOKS_PER_S_MAX)
     """Requests a second from everybody, with two seconds' worth at once."""
-    webhook_requests_per_address_per_s: int = Field(100, ge=1)
+    webhook_requests_per_address_per_s: int = Field(100, ge=1, le=WEBHOOKS_PER_S_MAX)
     """The same from one address (of IPv6: one /64). What it sends too many does not count towards everybody's."""
     webhook_connections_max: int = Field(500, ge=1, le=100_000, validate_default=True)
     """Connections at once. One too many ends the one that is longest without a request that proved itself."""

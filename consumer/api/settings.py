@@ -8,7 +8,7 @@ from pydantic_settings import NoDecode
 
 from consumer.api.tokens import parse_secret
 from consumer.settings import PolicySettings
-from schema.service.settings import ChainSettings, IpNetworks, ServiceSettings, Url, within_open_files
+from schema.service.settings import ChainSettings, Host, IpNetworks, ServiceSettings, Url, within_open_files
 from schema.stellar import Malformed
 
 SECRET_CHARACTERS_MIN: Final = 32  # RFC 7518: a key of HS256 has at least as many bits as its hash
@@ -33,7 +33,7 @@ Origins = Annotated[frozenset[str], NoDecode, BeforeValidator(_origins)]
 class ApiSettings(PolicySettings, ChainSettings, ServiceSettings):
     """Everything `python -m consumer api` reads. The default policy must be the consumer's: it answers for it."""
 
-    api_host: str = "127.0.0.1"
+    api_host: Host = "127.0.0.1"
     """The address that people's requests come to; 0.0.0.0 is every one. TLS is the proxy's in front of it."""
     api_port: int = Field(0, ge=0, le=65_535)
     """The port that people's requests come to. 0: a free one, said in the log."""

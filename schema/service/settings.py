@@ -1,17 +1,29 @@
 """The environment, read once: frozen settings, every missing or malformed variable named in one error."""
 
 import resource
+import ssl
 import sys
 from collections.abc import Callable
 from ipaddress import ip_network
-from typing import Annotated, Any, Final, NoReturn, TypeVar
+from itertools import combinations
+from typing import Annotated, Any, Final, NoReturn, Self, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from schema import balance_event, deposit_command, deposit_result
+from schema.service.hosts import parse_brokers, parse_host, parse_secret_url, parse_topic, parse_url
 from schema.service.http_crowd import IpNetwork
-from schema.stellar import Address, Asset, Malformed, Network, Stroops, parse_account_id, parse_address, parse_stroops
+from schema.stellar import Address, Asset, Network, Stroops, parse_account_id, parse_address, parse_stroops
 
 EXIT_BAD_ENVIRONMENT = 2
 
@@ -35,12 +47,6 @@ def _addresses(value: object) -> object:
     if not isinstance(value, str):
         return value
     return frozenset(parse_address(part.strip()) for part in value.split(",") if part.strip())
-
-
-def _url_without_slash(value: str) -> str:
-    if not value.startswith(("http://", "https://")):
-        raise Malformed(value, expected="a URL that starts with http:// or https://")
-    return value.rstrip("/")
 
 
 def each_of(parse: Callable[[str], Any]) -> BeforeValidator:
@@ -70,11 +76,28 @@ def within_open_files(connections_max: int) -> int:
     return connections_max
 
 
+def _certificates(file: str) -> None:
+    """ValueError unless there are certificates in it."""
+    try:
+        ssl.create_default_context(cafile=file)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{file[:120]}: {_why(error)}, expected a file of certificates (PEM)") from error
+
+
+def _why(error: OSError | ValueError) -> str:
+    """OpenSSL's words, or the system's."""
+    return getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
+
+
 Amount = Annotated[Stroops, BeforeValidator(_stroops), Field(ge=0)]
 Addresses = Annotated[frozenset[Address], NoDecode, BeforeValidator(_addresses)]
 AddressText = Annotated[str, AfterValidator(parse_address)]
 AccountText = Annotated[str, AfterValidator(parse_account_id)]
-Url = Annotated[str, AfterValidator(_url_without_slash)]
+Url = Annotated[str, AfterValidator(parse_url)]
+SecretUrl = Annotated[str, AfterValidator(parse_secret_url)]
+Host = Annotated[str, AfterValidator(parse_host)]
+Brokers = Annotated[str, AfterValidator(parse_brokers)]
+Topic = Annotated[str, AfterValidator(parse_topic)]
 IpNetworks = Annotated[tuple[IpNetwork, ...], NoDecode, each_of(ip_network)]
 
 
@@ -92,30 +115,69 @@ class Settings(BaseSettings):
 class KafkaSettings(Settings):
     """How to reach the brokers, and what the topics are called."""
 
-    kafka_bootstrap_servers: str
+    kafka_bootstrap_servers: Brokers
     """The brokers, as host:port with commas between."""
     kafka_security_protocol: str = Field("PLAINTEXT", pattern="^(PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)$")
     """How the brokers are spoken to. PLAINTEXT is neither encrypted nor authenticated."""
     kafka_sasl_mechanism: str = Field("PLAIN", pattern="^(PLAIN|SCRAM-SHA-256|SCRAM-SHA-512)$")
     """How to log in, where the protocol is one of SASL."""
-    kafka_sasl_username: str | None = None
+    kafka_sasl_username: str | None = Field(None, validate_default=True)
     """The login's name."""
-    kafka_sasl_password: str | None = Field(None, repr=False)
+    kafka_sasl_password: str | None = Field(None, repr=False, validate_default=True)
     """The login's password. Never logged."""
     kafka_ssl_cafile: str | None = None
     """File of the authorities that sign the brokers' certificates; the system's where unset."""
     kafka_ssl_certfile: str | None = None
     """File of our own certificate, where the brokers ask for one."""
-    kafka_ssl_keyfile: str | None = None
+    kafka_ssl_keyfile: str | None = Field(None, validate_default=True)
     """File of the key to that certificate."""
-    balance_events_topic: str = balance_event.TOPIC
+    balance_events_topic: Topic = balance_event.TOPIC
     """Facts: producers write, the consumer reads."""
-    deposit_commands_topic: str = deposit_command.TOPIC
+    deposit_commands_topic: Topic = deposit_command.TOPIC
     """Deposit commands: the consumer writes, the executor reads."""
-    deposit_results_topic: str = deposit_result.TOPIC
+    deposit_results_topic: Topic = deposit_result.TOPIC
     """Deposit results: the executor writes, the consumer reads."""
-    dead_letters_topic: str = DEAD_LETTERS_TOPIC
+    dead_letters_topic: Topic = DEAD_LETTERS_TOPIC
     """What was refused: the consumer writes, people read."""
+
+    @field_validator("kafka_sasl_username", "kafka_sasl_password")
+    @classmethod
+    def _needed_to_log_in(cls, value: str | None, others: ValidationInfo) -> str | None:
+        if value is None and others.data.get("kafka_security_protocol", "").startswith("SASL"):
+            raise PydanticCustomError("missing", "Field required")
+        return value
+
+    @field_validator("kafka_ssl_cafile", "kafka_ssl_certfile")
+    @classmethod
+    def _can_be_read(cls, value: str | None, others: ValidationInfo) -> str | None:
+        if value is not None and others.data.get("kafka_security_protocol", "").endswith("SSL"):
+            _certificates(value)
+        return value
+
+    @field_validator("kafka_ssl_keyfile")
+    @classmethod
+    def _fits_its_certificate(cls, value: str | None, others: ValidationInfo) -> str | None:
+        certificate = others.data.get("kafka_ssl_certfile")
+        if certificate is None or not others.data.get("kafka_security_protocol", "").endswith("SSL"):
+            return value
+        try:
+            ssl.create_default_context().load_cert_chain(certificate, value, password="")  # else it asks the terminal
+        except (OSError, ValueError) as error:
+            where = "the key is looked for in KAFKA_SSL_CERTFILE" if value is None else value
+            raise ValueError(
+                f"{where}: {_why(error)}, expected the key of {certificate}, without a password"
+            ) from error
+        return value
+
+    @model_validator(mode="after")
+    def _each_has_its_own_topic(self) -> Self:
+        """Dead letters among the facts would be refused, and be dead letters again, for ever."""
+        topics = {name: value for name, value in self if name.endswith("_topic")}
+        for one, other in combinations(topics, 2):
+            if topics[one] == topics[other]:
+                both = f"{one.upper()} and {other.upper()}"
+                raise ValueError(f"{both} are both {topics[one]}: each needs a topic of its own")
+        return self
 
 
 class NetworkSettings(Settings):
@@ -154,7 +216,7 @@ class ServiceSettings(DatabaseSettings):
 
     http_port: int = Field(0, ge=0, le=65_535)
     """The port of `/healthz`, `/readyz` and `/metrics`. 0: a free one, said in the log."""
-    http_host: str = "127.0.0.1"
+    http_host: Host = "127.0.0.1"
     """The address that port is opened on; 0.0.0.0 is every one."""
 
 
