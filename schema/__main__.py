@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -10,7 +10,7 @@ from schema import json_schemas, migrate
 from schema import topics as kafka_topics
 from schema.migrate import MigrationRefused, State
 from schema.service import logs
-from schema.service.settings import KafkaSettings, read_environment
+from schema.service.settings import EXIT_BAD_ENVIRONMENT, KafkaSettings, Unusable, read_environment
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
@@ -36,6 +36,8 @@ def migrate_(
         asyncio.run(migrate.migrate(database_url, dry_run=dry_run, wait_s=wait_s, say=_say))
     except MigrationRefused as reason:
         sys.exit(str(reason))
+    except Unusable as reason:
+        _refuse(reason)
 
 
 @app.command()
@@ -45,6 +47,8 @@ def status(*, database_url: DatabaseUrl, wait_s: WaitS = 60.0) -> None:
         files = asyncio.run(migrate.status(database_url, wait_s=wait_s, say=_say))
     except MigrationRefused as reason:
         sys.exit(str(reason))
+    except Unusable as reason:
+        _refuse(reason)
     width = max(len(file.name) for file in files)
     for file in files:
         applied_at = f"{file.applied_at:%Y-%m-%d %H:%M:%S %Z}" if file.applied_at else ""
@@ -87,6 +91,11 @@ def topics(
         sys.exit(str(reason))
     for topic in found:
         typer.echo(kafka_topics.describe(topic, partitions=partitions))
+
+
+def _refuse(reason: Unusable) -> NoReturn:
+    _say(str(reason))
+    sys.exit(EXIT_BAD_ENVIRONMENT)
 
 
 def _say(sentence: str) -> None:

@@ -15,6 +15,9 @@ from typing import Final
 
 import asyncpg
 
+from schema.service.database import REFUSED, refusal
+from schema.service.settings import Unusable
+
 FOLDER: Final = Path(__file__).parent / "sql"
 NAMES_OF_SUPABASE: Final = "000_names_of_supabase.sql"
 LOCK_KEY: Final = 0x5354_454C_4C41_5200  # an advisory lock's number is anybody's choice: b"STELLAR\0"
@@ -75,7 +78,9 @@ class Migration:
 
 
 async def migrate(database_url: str, *, dry_run: bool, wait_s: float, say: Say, folder: Path = FOLDER) -> None:
-    """Apply what is pending. MigrationRefused for a changed file, a file that fails, a database that stays away."""
+    """Apply what is pending. MigrationRefused for a changed file, a file that fails, a database that stays away;
+    Unusable for a URL or a login that does not do.
+    """
     async with _connected(database_url, wait_s=wait_s, say=say) as connection:
         if dry_run:
             for migration in await _compare(connection, folder):
@@ -191,5 +196,7 @@ async def _connect(database_url: str, *, wait_s: float, say: Say) -> asyncpg.Con
             say(f"the database is not there yet, trying again: {error}")
             await asyncio.sleep(min(pause_s, left_s))
             pause_s = min(pause_s * 2, WAIT_MOST_S)
-        except (asyncpg.PostgresError, ValueError, asyncpg.InterfaceError) as error:
+        except REFUSED as error:
+            raise Unusable(refusal(error)) from error
+        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise MigrationRefused(f"the database refuses the connection: {error}") from error

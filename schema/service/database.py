@@ -46,6 +46,11 @@ TRANSIENT: Final = (
 REFUSED: Final = (
     asyncpg.InvalidAuthorizationSpecificationError,  # the password, too
     asyncpg.InvalidCatalogNameError,
+    asyncpg.InsufficientPrivilegeError,  # no right to connect
+    asyncpg.ObjectNotInPrerequisiteStateError,  # the database takes no connections
+    asyncpg.UndefinedObjectError,  # what stands behind the URL's ? goes to the server: Prisma's `pgbouncer=true`
+    asyncpg.InvalidParameterValueError,  # the same, with a value that makes no sense
+    asyncpg.CantChangeRuntimeParamError,  # the same, of a setting that no session may change
     ValueError,  # asyncpg's word for a URL that it cannot read; also its ClientConfigurationError
 )
 

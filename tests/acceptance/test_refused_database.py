@@ -20,6 +20,12 @@ UNREADABLE = "postgresql://nobody:pass/word@127.0.0.1/none"
         (("producers", "stream"), "nobody", "refused by the database"),
         (("producers", "reconcile"), "no_database", "refused by the database"),
         (("producers", "poll", "--once"), UNREADABLE, "postgresql://user:password@host:port/database"),
+        (("consumer",), "parameter", "unrecognized configuration parameter"),
+        (("consumer", "release"), "parameter", "unrecognized configuration parameter"),
+        (("producers", "stream"), "parameter", "unrecognized configuration parameter"),
+        (("schema", "migrate"), "parameter", "unrecognized configuration parameter"),
+        (("schema", "status"), "nobody", "refused by the database"),
+        (("schema", "status"), UNREADABLE, "postgresql://user:password@host:port/database"),
     ],
 )
 async def test_a_database_that_refuses_is_named_and_is_no_bug(
@@ -30,6 +36,8 @@ async def test_a_database_that_refuses_is_named_and_is_no_bug(
         url = database_url.replace("postgres@", "nobody@")
     elif url == "no_database":
         url = database_url.replace("?", "_none?")
+    elif url == "parameter":
+        url = f"{database_url}&pgbouncer=true"
     environment = {
         "DATABASE_URL": url,
         "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
