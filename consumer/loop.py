@@ -17,7 +17,7 @@ from consumer import metrics
 from consumer.batch import Writes
 from consumer.dead_letters import DeadLetter
 from consumer.records import Arrived, Reader, refusal
-from consumer.store import REFUSED, Store
+from consumer.store import REFUSED, TOO_SLOW, Store
 from schema.service import kafka
 from schema.service.database import retrying
 from schema.service.pausing import wait
@@ -38,6 +38,10 @@ JOINED_WITHIN_S: Final = 5.0  # longer than this without partitions is not ready
 
 class _Stuck(KafkaError):  # type: ignore[misc]
     """Records are there and none comes: aiokafka can stay silent after a broker's restart."""
+
+
+class _TooMuch(Exception):
+    """So many records were not recorded in time."""
 
 
 class Loop:
@@ -118,12 +122,15 @@ class Loop:
         return is_committed
 
     async def _record(self, arrived: Sequence[Arrived]) -> None:
-        """One transaction; what the database refuses is cornered by halves, kept as a dead letter, the rest goes on."""
+        """One transaction; what the database refuses is cornered by halves, kept as a dead letter, the rest goes on.
+
+        What it does not do in time is tried by halves, too: the same again would take as long again, for ever.
+        """
         try:
             async for attempt in retrying("record a batch", self._readiness):
                 with attempt:
-                    writes = await self._store.record(arrived)
-        except REFUSED as error:
+                    writes = await self._recorded_in_time(arrived)
+        except (*REFUSED, _TooMuch) as error:
             if len(arrived) > 1:
                 half = len(arrived) // 2
                 await self._record(arrived[:half])
@@ -139,6 +146,15 @@ class Loop:
         for letter in writes.dead_letters:
             _log_refusal(letter)
         self._on_recorded(writes)
+
+    async def _recorded_in_time(self, arrived: Sequence[Arrived]) -> Writes:
+        try:
+            return await self._store.record(arrived)
+        except TOO_SLOW as error:
+            if len(arrived) == 1:
+                raise
+            log.warning("a batch took too long, trying its halves", records=len(arrived), error=repr(error)[:300])
+            raise _TooMuch from error
 
     async def _commit(self, consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> bool:
         """Progress, after the effect. Records whose offsets are not taken come again, and change nothing."""

@@ -11,6 +11,9 @@ from schema.deposit_result import DepositResult
 from schema.stellar import Asset, Malformed, Network
 
 VALUE_BYTES_MAX: Final = 8 * 1024 * 1024
+KEPT_BYTES_MAX: Final = (
+    VALUE_BYTES_MAX + 64 * 1024
+)  # what a topic takes; more was compressed, and a row could be too large
 
 
 class Record(Protocol):
@@ -63,14 +66,20 @@ class Reader:
 
 
 def refusal(record: Record, reason: str, detail: str) -> DeadLetter:
-    """The dead letter of a record."""
+    """The dead letter of a record. Of one that is larger than a topic takes uncompressed, the beginning is kept."""
+    sizes = {"key": len(record.key or b""), "value": len(record.value or b"")}
+    sizes["headers"] = sum(len(name) + len(value or b"") for name, value in record.headers)
+    for part, size in sizes.items():
+        if size > KEPT_BYTES_MAX:
+            kept = "none is" if part == "headers" else f"the first {KEPT_BYTES_MAX} are"
+            detail += f"; of {size} bytes of its {part} {kept} kept here"
     return DeadLetter(
         topic=record.topic,
         partition=record.partition,
         offset=record.offset,
-        key=record.key,
-        value=record.value,
-        headers=record.headers,
+        key=record.key and record.key[:KEPT_BYTES_MAX],
+        value=record.value and record.value[:KEPT_BYTES_MAX],
+        headers=record.headers if sizes["headers"] <= KEPT_BYTES_MAX else (),
         reason=reason,
         detail=detail.replace("\x00", "\\u0000"),
     )

@@ -25,6 +25,9 @@ QUERIES: Final = load_queries(Path(__file__).with_name("queries.sql"))
 # What the database will not take, however often it is tried: the record is to be kept apart, the rest goes on.
 REFUSED: Final = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError)
 
+# What may come of asking for too much at once: on a slow link, or of a slow database.
+TOO_SLOW: Final = (TimeoutError, asyncpg.QueryCanceledError)
+
 # Nobody's fault while a deployment is under way: the migrations come before us, or soon after.
 NOT_MIGRATED: Final = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from consumer.records import VALUE_BYTES_MAX, Reader, refusal
+from consumer.records import KEPT_BYTES_MAX, VALUE_BYTES_MAX, Reader, refusal
 from schema import balance_event, cloud_events, deposit_result
 from schema.stellar import Asset, Network
 from tests.unit.consumer.worlds import SENDER, USDC
@@ -102,6 +102,22 @@ def test_a_value_may_be_as_large_as_it_may() -> None:
         assert refused.refusal.detail == words
         assert refused.refusal.reason == "malformed"
         assert list(refused.refusal.headers) == GOOD_HEADERS
+
+
+def test_a_dead_letter_is_no_larger_than_a_row_can_be() -> None:
+    """What a topic takes uncompressed is kept to the byte; of more, which was compressed, the beginning: it says so."""
+    large = b"x" * KEPT_BYTES_MAX
+    whole = refusal(ConsumedRecord(key=large, value=large, headers=[("h", large[1:])]), "reason", "words")
+    assert (whole.key, whole.value, whole.headers) == (large, large, [("h", large[1:])])
+    assert whole.detail == "words"
+    more = large + b"y"
+    cut = refusal(ConsumedRecord(key=more, value=more, headers=[("h", large), ("null", None)]), "reason", "words")
+    assert (cut.key, cut.value, cut.headers) == (large, large, ())
+    assert cut.detail == (
+        f"words; of {KEPT_BYTES_MAX + 1} bytes of its key the first {KEPT_BYTES_MAX} are kept here"
+        f"; of {KEPT_BYTES_MAX + 1} bytes of its value the first {KEPT_BYTES_MAX} are kept here"
+        f"; of {KEPT_BYTES_MAX + 5} bytes of its headers none is kept here"
+    )
 
 
 def test_a_wrong_key_is_told_with_the_right_one() -> None:
