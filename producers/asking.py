@@ -108,9 +108,9 @@ class Asking:
     def _is_worth_another(self, error: Exception) -> bool:
         return isinstance(error, Unavailable) and not isinstance(error, self.final)
 
-    async def _send(self, what: str, method: str, url: str, **request: Any) -> Reply:
+    async def _send(self, what: str, method: str, url: str, *, in_bulk: bool = False, **request: Any) -> Reply:
         """One request, when the budget has a place for it."""
-        await self._budget.admit()
+        await self._budget.admit(in_bulk=in_bulk)
         try:
             async with self._session.request(method, url, **request) as response:
                 return await self._read(what, response)

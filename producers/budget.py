@@ -1,6 +1,7 @@
 """How many requests the source may be asked, and when it asked to be left alone."""
 
 import asyncio
+import contextlib
 import math
 from typing import Final
 
@@ -17,12 +18,17 @@ class Budget:
         burst = min(burst_requests, requests_per_hour)
         self._bucket = AsyncLimiter(burst, 3600 * burst / requests_per_hour) if requests_per_hour else None
         self._burst = burst
+        self._bulk = asyncio.Lock()
         self._paused_until = -math.inf
 
-    async def admit(self, requests: int = 1) -> None:
-        """Return when this many more requests may be made."""
+    async def admit(self, requests: int = 1, *, in_bulk: bool = False) -> None:
+        """Return when this many more requests may be made. Of those in bulk one at a time waits for its place: whoever
+        comes for himself has one of them before him, not all.
+        """
         if self._bucket is not None:
-            await self._bucket.acquire(min(requests, self._burst))
+            async with self._bulk if in_bulk else contextlib.nullcontext():
+                for _ in range(min(requests, self._burst)):  # the bucket serves small amounts first, larger ones last
+                    await self._bucket.acquire()
         loop = asyncio.get_running_loop()
         while (rest_s := self._paused_until - loop.time()) > 0:  # noqa: ASYNC110 - the pause may grow meanwhile
             await asyncio.sleep(rest_s)

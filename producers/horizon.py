@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 import aiohttp
@@ -34,7 +35,7 @@ class Horizon:
         silence_s_max: float = SILENCE_S_MAX,
     ) -> None:
         self._http = HorizonHttp(session, url, budget=budget, readiness=readiness, silence_s_max=silence_s_max)
-        self._holders = HorizonHolders(self._http, self.state)
+        self._holders = HorizonHolders(self._http, partial(self.state, in_bulk=True))
         self._closed: dict[Ledger, datetime] = {}
         self._passphrase = ""  # of the network that was asked first
 
@@ -67,9 +68,9 @@ class Horizon:
         del account_id
         return movements
 
-    async def state(self, account_id: AccountId, asset: Asset) -> State:
+    async def state(self, account_id: AccountId, asset: Asset, *, in_bulk: bool = False) -> State:
         path = f"/accounts/{account_id}"
-        answer = await self._http.get(path, is_state=True)
+        answer = await self._http.get(path, is_state=True, in_bulk=in_bulk)
         observed = answer.observed
         assert observed is not None
         if answer.body is None:

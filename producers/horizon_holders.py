@@ -163,7 +163,7 @@ class HorizonHolders:
         after = walk.wanted[walk.at][:-1]  # whatever lies between has another last character: no valid checksum
         parameters = {"asset": str(asset), "cursor": after, "order": "asc", "limit": str(walk.limit)}
         for attempt in range(1, PAGE_ASKED_MAX + 1):
-            answer = await self._http.get("/accounts", parameters, is_state=True)
+            answer = await self._http.get("/accounts", parameters, is_state=True, in_bulk=True)
             assert answer.observed is not None
             try:
                 return _read_page(answer.body, walk, asset, after=after, observed=answer.observed)

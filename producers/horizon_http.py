@@ -59,13 +59,16 @@ class HorizonHttp(Asking):
         *,
         is_state: bool = False,
         must_be_there: bool = False,
+        in_bulk: bool = False,
     ) -> Parsed:
         return await self._answered(
-            lambda: self._ask(path, parameters or {}, is_state=is_state, must_be_there=must_be_there)
+            lambda: self._ask(path, parameters or {}, is_state=is_state, must_be_there=must_be_there, in_bulk=in_bulk)
         )
 
-    async def _ask(self, path: str, parameters: Mapping[str, str], *, is_state: bool, must_be_there: bool) -> Parsed:
-        reply = await self._send(path, "GET", f"{self.url}{path}", params=parameters)
+    async def _ask(
+        self, path: str, parameters: Mapping[str, str], *, is_state: bool, must_be_there: bool, in_bulk: bool
+    ) -> Parsed:
+        reply = await self._send(path, "GET", f"{self.url}{path}", in_bulk=in_bulk, params=parameters)
         observed = horizon_wire.latest_ledger(reply.headers)
         if reply.status not in (asking.OK, _NOT_FOUND):
             self._refuse(path, reply)

@@ -126,7 +126,7 @@ class Reader:
         """The state in the ledger of the newest payment or later: an older one would be told as if it were after it."""
         wait_s = LAGGING_WAIT_S
         for _ in range(LAGGING_ATTEMPTS_MAX):
-            state = await self._source.state(account_id, self._asset)
+            state = await self._source.state(account_id, self._asset, in_bulk=not touch.holds_cursor)
             self._metrics.reads.inc()
             if state.observed >= touch.at_least:
                 return state

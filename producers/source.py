@@ -89,8 +89,8 @@ class Source(Protocol):
         taken has no source. Only of whole operations. None: that is not known any more.
         """
 
-    async def state(self, account_id: AccountId, asset: Asset) -> State:
-        """What the account holds of the asset now."""
+    async def state(self, account_id: AccountId, asset: Asset, *, in_bulk: bool = False) -> State:
+        """What the account holds of the asset now. `in_bulk`: whoever was paid may go before it."""
 
     async def closed_at(self, ledger: Ledger) -> datetime:
         """When a ledger closed."""

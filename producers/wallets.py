@@ -234,6 +234,7 @@ class Wallets:
         """What to read now, in this order. While the history is not drained, only first sights: they claim nothing."""
         wanted = [each for each, touch in self.touched.items() if drained or touch.first_sight]
         paid = [each for each in wanted if not self.touched[each].is_change]
+        paid.sort(key=lambda each: not self.touched[each].holds_cursor)  # whoever only asks, or is new, comes behind
         changed = [each for each in wanted if self.touched[each].is_change][:changed_max]
         for account_id in changed:
             self.touched[account_id] = self.touched.pop(account_id)  # to the end, as what is unread

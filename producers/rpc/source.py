@@ -135,7 +135,8 @@ class Rpc:
     async def sourced(self, account_id: AccountId, movements: Sequence[Movement]) -> Sequence[Movement] | None:
         return await self._transactions.sourced(account_id, movements, self._asset)
 
-    async def state(self, account_id: AccountId, asset: Asset) -> State:
+    async def state(self, account_id: AccountId, asset: Asset, *, in_bulk: bool = False) -> State:
+        del in_bulk  # one call reads very many
         return await self._states.read(account_id, asset)
 
     async def states(

@@ -29,9 +29,9 @@ class CountingBudget(Budget):
         super().__init__(0)
         self.requests = 0
 
-    async def admit(self, requests: int = 1) -> None:
+    async def admit(self, requests: int = 1, *, in_bulk: bool = False) -> None:
         self.requests += requests
-        await super().admit(requests)
+        await super().admit(requests, in_bulk=in_bulk)
 
 
 @dataclass(kw_only=True)

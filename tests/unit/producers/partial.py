@@ -36,7 +36,7 @@ class PartialSource:
         del account_id
         return movements
 
-    async def state(self, account_id: AccountId, asset: Asset) -> State:
+    async def state(self, account_id: AccountId, asset: Asset, *, in_bulk: bool = False) -> State:
         raise NotImplementedError
 
     async def closed_at(self, ledger: Ledger) -> datetime:

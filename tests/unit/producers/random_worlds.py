@@ -183,7 +183,7 @@ class RandomSource(PartialSource):
         found = [each for each in self._world.records["payments"] if int(each["id"]) >> 32 == ledger]
         return Page(records=found, cursor=Cursor(found[-1]["paging_token"]) if found else None, full=False)
 
-    async def state(self, account_id: AccountId, asset: Asset) -> State:  # noqa: ARG002
+    async def state(self, account_id: AccountId, asset: Asset, *, in_bulk: bool = False) -> State:  # noqa: ARG002
         await self._pause()
         return self._state(account_id, self._world.answered_at())
 

@@ -54,3 +54,26 @@ async def test_what_can_be_afforded_is_taken_and_not_waited_for() -> None:
     budget = Budget(3600, burst_requests=5)
     assert [await budget.afford(3), await budget.afford(3), await budget.afford(3)] == [3, 2, 0]
     assert await Budget(0).afford(1_000) == 1_000
+
+
+async def test_what_costs_much_is_not_last_while_very_many_are_read() -> None:
+    """The bucket serves small amounts first: a wait in a stream that owes a dozen looks would begin when a census has
+    ended. It has its turns between the census's requests, as one request has.
+    """
+    budget, left = Budget(2_000 * 3600), 4_000
+    await budget.admit(BURST_REQUESTS)
+
+    async def read_all() -> None:
+        nonlocal left
+        while left:
+            left -= 1
+            await budget.admit(in_bulk=True)
+
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        for _ in range(16):
+            tasks.create_task(read_all())
+        for requests in (12, 1, 12):
+            await asyncio.sleep(0)
+            before = left
+            await budget.admit(requests)
+            assert before - left < 500, f"{requests} waited for {before - left} others"

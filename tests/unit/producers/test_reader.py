@@ -1,6 +1,7 @@
 """Reading many wallets: all of them, within the limit, and none held up by another."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -29,10 +30,12 @@ class States(PartialSource):
         self.lags: dict[AccountId, int] = {}
         self.faults: dict[AccountId, int] = {}
         self.most_at_once = 0
+        self.in_bulk: dict[AccountId, bool] = {}
         self._now = 0
 
-    async def state(self, account_id: AccountId, asset: Asset) -> State:
+    async def state(self, account_id: AccountId, asset: Asset, *, in_bulk: bool = False) -> State:
         assert asset == ASSET
+        self.in_bulk[account_id] = in_bulk
         self._now += 1
         self.most_at_once = max(self.most_at_once, self._now)
         try:
@@ -141,3 +144,12 @@ async def test_a_state_that_makes_no_sense_once_is_read_again(monkeypatch: pytes
     (refused,) = await until(lambda: found(1), "it is refused")
     assert refused.fault is not None
     assert states.faults[wallets[1][0]] == 1_000 - FAULTS_MAX - 1
+
+
+async def test_who_only_asks_lets_others_go_first() -> None:
+    """The source is told which reads may wait for those of wallets that were paid."""
+    states = States()
+    reader, _ = reader_of(states)
+    (paid, touch), (asked, _other) = due(2)
+    await reader.read([(paid, touch), (asked, replace(touch, holds_cursor=False))], seconds=30)
+    assert states.in_bulk == {paid: False, asked: True}

@@ -196,7 +196,7 @@ class WeakSource(PartialSource):
         if failing:
             raise Unavailable("not this one")
 
-    async def state(self, account_id: AccountId, asset: Asset) -> State:  # noqa: ARG002
+    async def state(self, account_id: AccountId, asset: Asset, *, in_bulk: bool = False) -> State:  # noqa: ARG002
         raise Malformed("what", expected="a state")
 
 

@@ -121,6 +121,20 @@ def test_requests_are_answered_once() -> None:
     assert due(found)[ALICE].snapshot_type is SnapshotType.WEBHOOK
 
 
+def test_who_was_paid_is_read_before_a_thousand_who_ask() -> None:
+    """Commands that expired, people, new rows: their reads wait for those of wallets that were paid, also for one that
+    asked before it was paid; among themselves all stay in their order.
+    """
+    askers = [account_id(f"asker {number}") for number in range(1_000)]
+    found = wallets(*((each, 900) for each in (*askers, ALICE)))
+    for each in askers:
+        found.request(each, uuid4(), SnapshotType.POLL)
+    found.arrive([(BOB, None)])
+    pay(found, ALICE, 1_001)
+    pay(found, askers[500], 1_002)
+    assert list(due(found)) == [askers[500], ALICE, *askers[:500], *askers[501:], BOB]
+
+
 def test_rows_that_are_gone_are_forgotten() -> None:
     """A reload without a row ends its following, its touch included."""
     found = wallets((ALICE, 900), (BOB, None))
