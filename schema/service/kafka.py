@@ -13,6 +13,7 @@ from aiokafka.helpers import create_ssl_context
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import RecordMetadata
 
+from schema.service.kafka_headers import read_any_header_name
 from schema.service.settings import KafkaSettings
 
 log = structlog.get_logger(__name__)
@@ -91,6 +92,7 @@ def consumer(
         "fetch_max_wait_ms": _FETCH_WAIT_MS,
         "metadata_max_age_ms": _TOPICS_LOOK_MS,
     }
+    read_any_header_name()
     return AIOKafkaConsumer(
         *topics, **connection(settings), client_id=client_id, group_id=group_id, **{**defaults, **options}
     )

@@ -1,9 +1,11 @@
 """What we rely on when we read."""
 
 import asyncio
+import struct
 
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.record.util import calc_crc32c
 
 from tests.contracts.clients import Clients, new_group, partitions, read
 from tests.contracts.polling import until
@@ -131,3 +133,42 @@ async def test_a_group_of_one_is_given_every_partition(broker: Broker, clients: 
         while loop.time() < idle_until:
             await consumer.getmany(timeout_ms=200)
             assert consumer.assignment() == everything
+
+
+async def test_a_header_whose_name_is_no_text_is_read(broker: Broker, clients: Clients) -> None:
+    """Kafka takes any bytes for a header's name: such a record is given, once, and so are those around it."""
+    topic = await broker.new_topic()
+    await clients.send(topic, [b"before"])
+    await _send_with_names_that_are_no_text(broker, topic)
+    await clients.send(topic, [b"behind"])
+    consumer = await clients.consumer(topic)
+    records = await read(consumer, 5)
+    assert [record.offset for record in records] == [0, 1, 2, 3, 4]
+    assert [record.value for record in records] == [b"before", b"first", b"bad", b"last", b"behind"]
+    assert [tuple(record.headers) for record in records[1:4]] == [
+        (("good", b"1"), ("null", None)),
+        (("\\xff\\xfex", b"2"), ("good", b"3")),
+        (),
+    ]
+
+
+async def _send_with_names_that_are_no_text(broker: Broker, topic: str) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=broker.node.bootstrap_servers)
+    await producer.start()
+    try:
+        batch = producer.create_batch()
+        for value, headers in (
+            (b"first", [("good", b"1"), ("null", None)]),
+            (b"bad", [("?!x", b"2"), ("good", b"3")]),
+            (b"last", []),
+        ):
+            batch.append(timestamp=None, key=b"key", value=value, headers=headers)
+        batch.close()
+        raw = bytearray(batch._build())
+        at = raw.index(b"?!x")
+        raw[at : at + 2] = b"\xff\xfe"
+        struct.pack_into(">I", raw, 17, calc_crc32c(memoryview(raw)[21:]))
+        batch._buffer = raw
+        await (await producer.send_batch(batch, topic, partition=0))
+    finally:
+        await producer.stop()
