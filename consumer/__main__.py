@@ -33,9 +33,20 @@ def consume(context: typer.Context) -> None:
             asyncio.run(service.run(settings))
     except Unusable as error:
         _refuse(str(error))
-    except Exception:  # noqa: BLE001 - the last place that can say it
+    except Exception as error:  # noqa: BLE001 - the last place that can say it
+        _refuse_unusable(error)
         structlog.get_logger(__name__).exception("a bug: the consumer stops, restart it and report this")
         sys.exit(1)
+
+
+def _refuse_unusable(error: Exception) -> None:
+    """A login that is refused since the start comes out of a task group."""
+    unusable = error.subgroup(Unusable) if isinstance(error, ExceptionGroup) else None
+    while unusable is not None:
+        first = unusable.exceptions[0]
+        if not isinstance(first, ExceptionGroup):
+            _refuse(str(first))
+        unusable = first
 
 
 def _refuse(message: str) -> NoReturn:
@@ -62,7 +73,8 @@ def api() -> None:
         _refuse(f"AUTH_JWKS_FILE is no set of keys: {error}")
     except Unusable as error:
         _refuse(str(error))
-    except Exception:  # noqa: BLE001 - the last place that can say it
+    except Exception as error:  # noqa: BLE001 - the last place that can say it
+        _refuse_unusable(error)
         structlog.get_logger(__name__).exception("a bug: the api stops, restart it and report this")
         sys.exit(1)
 

@@ -191,7 +191,8 @@ class Store(PoolStore):
     async def _listen_once(
         self, on_wallet: Callable[[str], None], on_request: Callable[[], None], readiness: Readiness
     ) -> None:
-        connection = await asyncpg.connect(self._url, timeout=database.CONNECT_TIMEOUT_S)
+        with database.refusals():
+            connection = await asyncpg.connect(self._url, timeout=database.CONNECT_TIMEOUT_S)
         try:
             await connection.add_listener("stellar_wallets", lambda *said: on_wallet(said[3]))
             await connection.add_listener("read_requests", lambda *_said: on_request())

@@ -18,7 +18,7 @@ from consumer import rows
 from consumer.store import QUERIES
 from consumer.wallet import Policy, WalletState
 from schema.identity import command_id
-from schema.service.database import CONNECT_TIMEOUT_S, connected, load_queries, open_pool, transaction
+from schema.service.database import CONNECT_TIMEOUT_S, connected, load_queries, open_pool, refusals, transaction
 from schema.service.readiness import Readiness
 from schema.stellar import Asset, Network
 
@@ -196,7 +196,8 @@ async def hear_done(url: str, on_done: Callable[[str], None], readiness: Readine
     """Hear of requests that are done until the connection ends: raises one of TRANSIENT. `on_done` is called with ""
     once it is heard: what was before that may have been missed.
     """
-    connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S)
+    with refusals():
+        connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S)
     try:
         await connection.add_listener("read_requests_done", lambda *said: on_done(said[3]))
         ended = asyncio.Event()

@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -60,19 +60,25 @@ async def open_pool(url: str, *, connections_max: int, application_name: str) ->
     when it refuses the login, or the URL is none.
     """
     async for attempt in retrying("connect to the database"):
-        with attempt:
-            try:
-                return await asyncpg.create_pool(
-                    url,
-                    min_size=1,
-                    max_size=connections_max,
-                    timeout=CONNECT_TIMEOUT_S,
-                    command_timeout=COMMAND_TIMEOUT_S,
-                    server_settings={**SERVER_SETTINGS, "application_name": application_name},
-                )
-            except REFUSED as error:
-                raise Unusable(refusal(error)) from error
+        with attempt, refusals():
+            return await asyncpg.create_pool(
+                url,
+                min_size=1,
+                max_size=connections_max,
+                timeout=CONNECT_TIMEOUT_S,
+                command_timeout=COMMAND_TIMEOUT_S,
+                server_settings={**SERVER_SETTINGS, "application_name": application_name},
+            )
     raise AssertionError("retrying() never gives up")
+
+
+@contextlib.contextmanager
+def refusals() -> Iterator[None]:
+    """Around an attempt to connect: what is REFUSED comes out as Unusable."""
+    try:
+        yield
+    except REFUSED as error:
+        raise Unusable(refusal(error)) from error
 
 
 def refusal(error: Exception) -> str:
@@ -112,10 +118,13 @@ async def connected(pool: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]:
     """A connection of the pool.
 
     One that fell silent is closed at once, for its rollback and its cancellation would wait in vain once more; and all
-    others are given up, too: they led over the same link, or to a server that is read-only now.
+    others are given up, too: they led over the same link, or to a server that is read-only now. Unusable when the
+    database refuses the login since the pool was opened.
     """
+    is_open = False
     try:
         async with pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection:
+            is_open = True
             try:
                 yield connection
             except TimeoutError:
@@ -124,6 +133,10 @@ async def connected(pool: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]:
     except (TimeoutError, asyncpg.ReadOnlySQLTransactionError):
         await pool.expire_connections()
         raise
+    except REFUSED as error:
+        if is_open:
+            raise
+        raise Unusable(refusal(error)) from error
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,96 @@
+"""A login that the database refuses since the process began: a new password, a role that was taken away."""
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import uuid4
+
+import aiohttp
+import asyncpg
+import pytest
+
+from sandbox.broker import EmbeddedBroker
+from sandbox.children import ROOT, Child
+from tests.acceptance.conftest import open_house
+from tests.fixtures_brokers import Broker
+from tests.waiting import until
+
+ENDS_WITHIN_S = 60.0
+
+
+@pytest.fixture
+async def login(connection: asyncpg.Connection) -> AsyncIterator[str]:
+    """A login of one's own, as docs/database.md makes it."""
+    name = f"pipeline_{uuid4().hex}"
+    await connection.execute(f"create role {name} login in role service_role")
+    yield name
+    await connection.execute(f"drop role {name}")
+
+
+@pytest.fixture
+async def horizon(tmp_path: Path) -> AsyncIterator[dict[str, str]]:
+    """A Horizon of a chain at rest, as the producers' environment."""
+    chain = Child("horizon", ["sandbox.horizon", "--wallets", "1", "--ledger-s", "0.2"], {}, tmp_path)
+    await chain.start()
+    said = await chain.first_line()
+    yield {"HORIZON_URL": said["url"], "ASSET_ISSUER": said["asset"].split(":")[1]}
+    await chain.stop()
+
+
+@pytest.mark.parametrize(
+    "program",
+    [("consumer",), ("consumer", "api"), ("producers", "stream")],
+)
+async def test_a_login_that_is_withdrawn_is_named_and_is_no_bug(  # noqa: PLR0917 - fixtures
+    program: tuple[str, ...],
+    login: str,
+    horizon: dict[str, str],
+    connection: asyncpg.Connection,
+    database_url: str,
+    embedded_broker: EmbeddedBroker,
+    tmp_path: Path,
+) -> None:
+    """Ready, then its connections are cut and no other is let in: exit code 2, DATABASE_URL and why, and no trace."""
+    house = await open_house(Broker(node=embedded_broker), database_url, tmp_path)
+    log = tmp_path / "program.log"
+    environment = {
+        **os.environ,
+        **house.environment(),
+        **horizon,
+        "DATABASE_URL": database_url.replace("postgres@", f"{login}@"),
+        "POLL_INTERVAL_S": "1",
+        "WEBHOOK_PORT": "0",
+        "WEBHOOK_SHARED_SECRETS": "s" * 40,
+        "AUTH_JWT_SECRET": "s" * 40,
+    }
+    with log.open("wb") as said:
+        running = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", *program), env=environment, cwd=ROOT, stdout=said, stderr=said
+        )
+    try:
+        await until(lambda: _is_ready(log), f"{program} is ready")
+        await connection.execute(f"alter role {login} nologin")
+        await connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = $1", login)
+        assert await asyncio.wait_for(running.wait(), ENDS_WITHIN_S) == 2, log.read_text()
+    finally:
+        if running.returncode is None:
+            running.send_signal(signal.SIGKILL)
+            await running.wait()
+        await house.close()
+    words = log.read_text()
+    assert "DATABASE_URL is refused by the database" in words
+    assert "is not permitted to log in" in words
+    assert "a bug" not in words
+    assert "Traceback" not in words
+
+
+async def _is_ready(log: Path) -> bool:
+    page = re.search(r'"address": "(http://[^"]+)", "event": "health page is up"', log.read_text())  # noqa: ASYNC240
+    if page is None:
+        return False
+    async with aiohttp.ClientSession() as session, session.get(f"{page[1]}/readyz") as answer:
+        return answer.status == 200
