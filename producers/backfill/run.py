@@ -226,10 +226,11 @@ class Backfill:
     async def _tell(self) -> None:
         """Read and tell the marked wallets."""
         left = self.marks.open()
+        newest = (await self._answered(self._parts.source.history)).latest  # what came before a row is baseline
         self._steps.begin("reading and telling wallets", len(left))
         for start in range(0, len(left), AT_ONCE):
             portion = left[start : start + AT_ONCE]
-            wanted = {self.marks.accounts[number]: Ledger(self.marks.last[number]) for number in portion}
+            wanted = {self.marks.accounts[each]: max(Ledger(self.marks.last[each]), newest) for each in portion}
             patience = Patience(self._order.patience_s)
             while True:
                 await self._tell_all(wanted)

@@ -123,7 +123,9 @@ class Comparison:
         self._steps.say("reading every wallet's state", wallets=wallets, requests_about=requests, **minutes)
 
     async def _read(self, numbers: Sequence[int], *, at_least: Ledger) -> None:
-        """Read these wallets' states, each at the ledger of its row or later, as far as the source has come."""
+        """Read these wallets' states, each at the ledger of its row or later, as far as the source has come; a first
+        sight as far as that.
+        """
         if not numbers:
             return
         history = await self._answered(self._parts.source.history)
@@ -136,7 +138,8 @@ class Comparison:
             for number in portion:
                 account_id = self.book.accounts[number]
                 by_account[account_id] = number
-                wanted[account_id] = min(max(at_least, self.book.version(number) or at_least), self._latest)
+                version = self.book.version(number) or self._latest  # what came before a row is baseline
+                wanted[account_id] = min(max(at_least, version), self._latest)
             patience_s = self._pace.patience_s
             async with aclosing(
                 read_states(self._parts.source, self._parts.asset, wanted, patience_s=patience_s)
