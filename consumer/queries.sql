@@ -94,6 +94,18 @@ from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::bigint[], $6::bi
      as s(id, wallet_id, user_id, snapshot_type, balance, previous, ledger, event_id,
           command_id, deposit, transaction_hash, observed_at, authorized)
 
+-- name: insert_snapshots_not_there
+-- The same where a row of this version may be there from before: it stays. Not by default, for what contradicts is a bug.
+insert into balance_snapshots (id, wallet_id, user_id, snapshot_type, usdc_balance, previous_balance, ledger, event_id,
+                               command_id, deposit_amount, auto_deposit_triggered, transaction_hash, observed_at, authorized)
+select id, wallet_id, user_id, snapshot_type, balance * 0.0000001, previous * 0.0000001, ledger, event_id,
+       command_id, deposit * 0.0000001, deposit is not null, transaction_hash, observed_at, authorized
+from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::uuid[],
+            $9::uuid[], $10::bigint[], $11::text[], $12::timestamptz[], $13::bool[])
+     as s(id, wallet_id, user_id, snapshot_type, balance, previous, ledger, event_id,
+          command_id, deposit, transaction_hash, observed_at, authorized)
+on conflict do nothing
+
 -- name: update_wallets
 update stellar_wallets w
 set previous_usdc_balance = s.balance * 0.0000001, balance_ledger = s.ledger, balance_authorized = s.authorized,

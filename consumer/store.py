@@ -25,6 +25,9 @@ QUERIES: Final = load_queries(Path(__file__).with_name("queries.sql"))
 # What the database will not take, however often it is tried: the record is to be kept apart, the rest goes on.
 REFUSED: Final = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError)
 
+# Where a wallet's past may stand in the way of its present, which goes first.
+_KNOWN_BEFORE: Final = ("deposit_commands_pkey", "balance_snapshots_pkey", "balance_snapshots_one_per_version")
+
 # What may come of asking for too much at once: on a slow link, or of a slow database.
 TOO_SLOW: Final = (TimeoutError, asyncpg.QueryCanceledError)
 
@@ -68,25 +71,26 @@ class Store:
         Raises one of REFUSED when the database will not take it, one of TRANSIENT when it should be tried again.
         """
         try:
-            return await self._record(arrived, look_up_causes=False)
+            return await self._record(arrived, known_before=False)
         except asyncpg.UniqueViolationError as error:
-            if error.constraint_name != "deposit_commands_pkey":
+            if error.constraint_name not in _KNOWN_BEFORE:
                 raise
             # A state was put back by hand, and its facts had caused their commands before: decide again, knowing them.
-            return await self._record(arrived, look_up_causes=True)
+            # Or the row was given another account, whose version is one that the former had, or was given back.
+            return await self._record(arrived, known_before=True)
 
-    async def _record(self, arrived: Sequence[Arrived], *, look_up_causes: bool) -> Writes:
+    async def _record(self, arrived: Sequence[Arrived], *, known_before: bool) -> Writes:
         events = [each.message for each in arrived if isinstance(each.message, BalanceEvent)]
         results = [each.message for each in arrived if isinstance(each.message, DepositResult)]
         async with transaction(self.pool) as connection:
             wallets = await self._lock(connection, events, results)
             now = await connection.fetchval("select clock_timestamp()")
             spoken_of = {result.command_id for result in results} - wallets.elsewhere
-            if look_up_causes:
+            if known_before:
                 spoken_of |= _caused(wallets, events)
             wallets = await self._with_commands(connection, wallets, spoken_of, now)
             writes = decide_batch(arrived, wallets, now)
-            await _write(connection, writes)
+            await _write(connection, writes, known_before=known_before)
         return writes
 
     async def wake_due(self, *, wallets_max: int) -> Writes:
@@ -217,10 +221,10 @@ def _caused(wallets: Wallets, events: list[BalanceEvent]) -> set[UUID]:
     }
 
 
-async def _write(connection: asyncpg.Connection, writes: Writes) -> None:
+async def _write(connection: asyncpg.Connection, writes: Writes, *, known_before: bool = False) -> None:
     states = [writes.states[wallet_id] for wallet_id in sorted(writes.states)]
     for query, columns in (
-        ("insert_snapshots", rows.snapshot_columns(writes.snapshots)),
+        ("insert_snapshots_not_there" if known_before else "insert_snapshots", rows.snapshot_columns(writes.snapshots)),
         ("update_wallets", rows.wallet_columns(states, writes.observed)),
         ("insert_commands", rows.command_columns(writes.commands, writes.attempts)),
         ("end_commands", rows.ending_columns(list(writes.endings.values()))),  # after: one may begin and end in a batch
