@@ -23,7 +23,7 @@ from producers.waking import AGAIN_S, pause
 from producers.wallet import Touch
 from producers.wallet_feed import GONE
 from schema.balance_event import SnapshotType
-from schema.stellar import AccountId, Malformed, parse_account_id
+from schema.stellar import AccountId, Ledger, Malformed, parse_account_id
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +45,7 @@ class Desk:
         self._is_sweep_due = False
         self._asked: dict[UUID, float] = {}  # requests, and since when each is known
         self._arrived: dict[AccountId, float] = {}
+        self._newest = Ledger(0)
 
     async def listen(self) -> None:
         """Hear what the database says, for ever."""
@@ -101,7 +102,7 @@ class Desk:
                 due.append(request)
         if not due:
             return []
-        newest = (await self._parts.source.history()).latest  # a read from before the request would be no answer
+        newest = await self._seen()  # a read from before the request would be no answer
         return [
             (
                 each.account_id,
@@ -121,9 +122,14 @@ class Desk:
             del self._arrived[account_id]
         if not wanted:
             return []
-        newest = (await self._parts.source.history()).latest  # what came before the row is baseline
+        newest = await self._seen()  # what came before the row is baseline
         touch = Touch(at_least=newest, snapshot_type=SnapshotType.POLL, drain=0, first_sight=True)
         return [(account_id, touch) for account_id in wanted]
+
+    async def _seen(self) -> Ledger:
+        """The newest ledger, whichever replica is behind it."""
+        self._newest = max(self._newest, (await self._parts.source.history()).latest)
+        return self._newest
 
     async def _tell(self, wanted: Sequence[tuple[AccountId, Touch]]) -> None:
         merged: dict[AccountId, Touch] = {}

@@ -161,7 +161,8 @@ class Round:
         """The source's newest ledger, where a first sight is among these."""
         if all(each.version is not None for each in rows.values()):
             return Ledger(1)
-        return (await self._answered(self._parts.source.history)).latest
+        self._latest = max(self._latest, (await self._answered(self._parts.source.history)).latest)
+        return self._latest
 
     def _states(self, left: Mapping[AccountId, Stored]) -> AsyncIterator[State]:
         absent = frozenset(account_id for account_id, stored in left.items() if stored.absent)

@@ -182,7 +182,7 @@ class Webhooks:
     async def _newest(self) -> Ledger:
         """The newest ledger, asked for once a second at most."""
         if now_s() - self._latest_asked_s >= AGAIN_S:
-            self._latest = (await self._parts.source.history()).latest
+            self._latest = max(self._latest, (await self._parts.source.history()).latest)
             self._latest_asked_s = now_s()
         return self._latest
 

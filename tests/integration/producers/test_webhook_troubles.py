@@ -163,6 +163,23 @@ async def test_a_replica_that_is_behind_hides_nothing(scene: Scene, units: int) 
     assert [fact.balance_stroops for fact in await scene.facts_of(0)] == [150 * UNIT]
 
 
+async def test_the_newest_ledger_does_not_go_back(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replica that is behind in all that it says does not have a hint done by a look at what was before: a newer
+    ledger was seen.
+    """
+    monkeypatch.setattr(webhooks, "AGAIN_S", 0.0)
+    await told(scene, 0)
+    await told(scene, 1)
+    scene.pay(0, 50)
+    scene.close()
+    async with door(scene) as opened:
+        await opened.sender().hint(naming(scene.account(1)))
+        scene.horizon.faults.add(Fault(lag_ledgers=1, times=2))
+        reply = await opened.sender().hint(naming(scene.account(0)))
+    assert orjson.loads(reply.body)["published"] == 1
+    assert (await scene.facts_of(0))[-1].balance_stroops == 150 * UNIT
+
+
 async def test_a_port_that_is_taken_is_said(scene: Scene) -> None:
     """It is no bug: it ends, and names the settings."""
     with (
