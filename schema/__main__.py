@@ -74,8 +74,12 @@ def json(
 @app.command()
 def topics(
     *,
-    partitions: Annotated[int, typer.Option(min=1, help="Of each topic that is made.")] = kafka_topics.PARTITIONS,
-    replication_factor: Annotated[int, typer.Option(min=1, help="At most as many as there are brokers.")] = 1,
+    partitions: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Of each topic that is made.")
+    ] = kafka_topics.PARTITIONS,
+    replication_factor: Annotated[
+        int, typer.Option(min=1, max=1_000, help="At most as many as there are brokers.")
+    ] = 1,
     wait_s: Annotated[float, typer.Option(min=1, help="Seconds to wait for a broker that is not there yet.")] = 60.0,
 ) -> None:
     """Make the four topics where they are missing, and say what is there."""
