@@ -40,6 +40,10 @@ order by w.due_at
 limit $2
 for update of w skip locked
 
+-- name: put_off
+-- What the database refuses now it may take later; meanwhile it would be the first that is due, again and again.
+update stellar_wallets set due_at = now() + interval '1 hour' where id = $1
+
 -- name: policies
 select wallet_id, enabled, paused,
        (min_deposit * 10000000)::bigint as min_deposit_stroops,

@@ -1,5 +1,6 @@
 """The consumer's only way to PostgreSQL: a batch in, one transaction; and the outbox's rows out."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
+import structlog
 
 from consumer import rows
 from consumer.batch import Wallets, Writes, decide_batch, decide_due, without_deposits
@@ -19,6 +21,8 @@ from schema.deposit_result import DepositResult
 from schema.identity import command_id
 from schema.service.database import connected, load_queries, transaction
 from schema.stellar import Asset, Ledger, Network
+
+log = structlog.get_logger(__name__)
 
 QUERIES: Final = load_queries(Path(__file__).with_name("queries.sql"))
 
@@ -94,7 +98,10 @@ class Store:
         return writes
 
     async def wake_due(self, *, wallets_max: int) -> Writes:
-        """Give every wallet whose wait is over its input."""
+        """Give every wallet whose wait is over its input.
+
+        Raises one of REFUSED when the database will not take what follows; one wallet alone is put off for an hour.
+        """
         async with transaction(self.pool) as connection:
             found = await connection.fetch(QUERIES["lock_due_wallets"], self.network, wallets_max)
             if not found:
@@ -102,7 +109,17 @@ class Store:
             now = await connection.fetchval("select clock_timestamp()")
             wallets = await self._with_commands(connection, await self._wallets(connection, found, []), set(), now)
             writes = decide_due(wallets, now)
-            await _write(connection, writes)
+            try:
+                async with connection.transaction():
+                    await _write(connection, writes)
+            except REFUSED as error:
+                if len(found) > 1:
+                    raise
+                await connection.execute(QUERIES["put_off"], found[0]["id"])
+                log.error(  # noqa: TRY400 - no bug of ours that wants a trace
+                    "refused by the database, put off for an hour", account_id=found[0]["public_key"], error=str(error)
+                )
+                return Writes(counts=Counter(["refused_by_database"]))
         return writes
 
     async def request_reads_of_expired(self, *, wallets_max: int) -> int:

@@ -8,7 +8,7 @@ import structlog
 
 from consumer import metrics
 from consumer.batch import Writes
-from consumer.store import Store
+from consumer.store import REFUSED, Store
 from schema.service.database import TRANSIENT
 from schema.service.pausing import wait
 from schema.service.readiness import Readiness
@@ -23,11 +23,20 @@ WALLETS_MAX: Final = 500
 async def wake_due_wallets(
     store: Store, on_recorded: Callable[[Writes], None], readiness: Readiness, stopping: asyncio.Event
 ) -> None:
-    """Give the wallets that are due their input, in batches, until told to stop. Also the database's pulse."""
+    """Give the wallets that are due their input, in batches, until told to stop. Also the database's pulse.
+
+    One for which the database refuses what follows is cornered by halves, so that it holds up no other.
+    """
+    wallets_max = WALLETS_MAX
     while not stopping.is_set():
         woken = 0
         try:
-            writes = await store.wake_due(wallets_max=WALLETS_MAX)
+            writes = await store.wake_due(wallets_max=wallets_max)
+        except REFUSED:
+            if wallets_max == 1:
+                raise  # it cannot even be put off: a bug
+            wallets_max //= 2
+            continue
         except TRANSIENT as error:
             readiness.down("database", repr(error))
         else:
@@ -36,7 +45,9 @@ async def wake_due_wallets(
             metrics.count(writes)
             if woken:
                 on_recorded(writes)
-        if woken < WALLETS_MAX:
+        was_full = woken == wallets_max
+        wallets_max = min(2 * wallets_max, WALLETS_MAX)
+        if not was_full:
             await wait(stopping, seconds=DUE_EVERY_S)
 
 
