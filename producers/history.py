@@ -22,7 +22,7 @@ from producers.metrics import Metrics
 from producers.pages import PAYMENTS, check_any_new, proved, whole_ledger
 from producers.source import History, Page, Source
 from producers.wallets import Wallets
-from schema.stellar import Asset, Cursor, Ledger, Malformed, Network, cursor_after_ledger
+from schema.stellar import AccountId, Asset, Cursor, Ledger, Malformed, Network, cursor_after_ledger
 
 REPLICA_LAG_LEDGERS: Final = 120  # some ten minutes: less is a replica that is behind, more may be a reset network
 LAGGING_ASKED_MAX: Final = 8
@@ -90,6 +90,7 @@ class Reading:
         self._metrics = metrics
         self._clock = clock
         self._newest: Place = (0, 0)
+        self._in_doubt: set[AccountId] = set()  # named by records that do not say their place, up to the next page
         self._trail = Trail(position)
         wallets.begin(position.ledger)
 
@@ -159,6 +160,9 @@ class Reading:
         """The ledger of the last one that says it; 0 when there is none."""
         last = PAYMENTS.last_in_order(page)
         self._wallets.saw(last)  # a record that does not say its place may be as new
+        if last:
+            self._wallets.doubt(self._in_doubt, last)
+            self._in_doubt.clear()
         seen_at = self._clock()
         for record in page.records:
             self._take_record(record, seen_at)
@@ -185,7 +189,10 @@ class Reading:
         letter, ledger = PAYMENTS.refuse(record, malformed, self._network)
         self.refused.append(letter)
         self._metrics.refused.inc()
-        self._wallets.doubt(payments.accounts_named(record), ledger or self._wallets.newest)
+        named = payments.accounts_named(record)
+        self._wallets.doubt(named, ledger or self._wallets.newest)
+        if ledger is None:
+            self._in_doubt |= named
 
 
 async def ledgers(source: Source, position: Position | None) -> History:

@@ -111,10 +111,11 @@ async def test_a_record_of_any_depth_holds_up_nothing() -> None:
 async def test_a_record_that_does_not_say_its_place_is_in_doubt_as_late_as_it_can_be() -> None:
     """It stands between two others, in a ledger up to the next one's: no claim of what came up to there rests on it."""
     nowhere = {**STORY[3], "id": None}
-    reading, _ = await read([*STORY[:3], nowhere, *STORY[4:9]])
-    [letter] = reading.refused
-    assert letter.reason == "malformed id"
-    assert reading._wallets.active(BOB).complete_since >= LEDGER + 1
+    for pages in ([[*STORY[:3], nowhere, *STORY[4:9]]], [[*STORY[:3], nowhere], [], STORY[4:9]]):
+        reading, _ = await read(*pages)
+        [letter] = reading.refused
+        assert letter.reason == "malformed id"
+        assert reading._wallets.active(BOB).complete_since >= LEDGER + 1
 
 
 async def test_an_awaited_page_that_is_empty_is_asked_for_again() -> None:
