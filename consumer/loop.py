@@ -99,15 +99,20 @@ class Loop:
                 with self._membership.busy():
                     is_committed = await self._take_in(consumer, fetched)
                 if is_committed:
-                    self._heard()
+                    self._heard(consumer)
             elif time.monotonic() - self._asked_at >= SILENT_AFTER_S:
                 await self._ask(consumer)
 
-    def _heard(self, *, records: bool = True) -> None:
+    def _heard(self, consumer: AIOKafkaConsumer, *, records: bool = True) -> None:
         if records:
             self._behind, self._patience_s = {}, STUCK_AFTER_S
         self._asked_at = self._answered_at = time.monotonic()
         self._readiness.up("kafka")
+        missing = [topic for topic in self._topics if not consumer.partitions_for_topic(topic)]
+        if missing:  # of which a group knows nothing: it hands out what there is
+            self._readiness.down("topics", f"not there: {', '.join(missing)}: run `python -m schema topics`")
+        else:
+            self._readiness.up("topics")
 
     async def _take_in(self, consumer: AIOKafkaConsumer, fetched: dict[TopicPartition, list[Any]]) -> bool:
         """Record them, then commit their offsets: whether the brokers took these."""
@@ -190,7 +195,7 @@ class Loop:
         elif self._asked_at - self._behind_since >= self._patience_s:
             self._patience_s = min(2 * self._patience_s, GIVEN_UP_AFTER_S)
             raise _Stuck(f"no records came, and there are some behind {behind}")
-        self._heard(records=False)
+        self._heard(consumer, records=False)
 
 
 class _Membership(ConsumerRebalanceListener):  # type: ignore[misc]

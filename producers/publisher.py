@@ -64,11 +64,14 @@ class Publisher:
                 continue  # a publish is at it, and says so
             try:
                 async with asyncio.timeout(ACKS_WITHIN_S):
-                    await self._producer.client.fetch_all_metadata()
+                    cluster = await self._producer.client.fetch_all_metadata()
             except (KafkaError, TimeoutError, OSError) as error:
                 self._readiness.down("broker", f"no sign of life: {error!r}")
-            else:
+                continue
+            if cluster.partitions_for_topic(self._topic):
                 self._readiness.up("broker")
+            else:
+                self._readiness.down("broker", f"{self._topic} is not there: run `python -m schema topics`")
 
     async def close(self) -> None:
         """Give the producer up."""

@@ -1,9 +1,11 @@
 """Consumers as real processes, and the topics they live between."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Collection, Iterable
 from pathlib import Path
 
+import aiohttp
 import asyncpg
 import pytest
 from aiokafka import ConsumerRecord
@@ -154,3 +156,24 @@ def facts(people: Iterable[Person], ledgers: Iterable[int], *, units_a_ledger: i
         for ledger in ledgers
         for person in everyone
     ]
+
+
+@pytest.fixture
+async def resting_horizon(tmp_path: Path) -> AsyncIterator[dict[str, str]]:
+    """A Horizon of a chain without payments, as the producers' environment."""
+    chain = Child("horizon", ["sandbox.horizon", "--wallets", "1", "--ledger-s", "0.2"], {}, tmp_path)
+    await chain.start()
+    said = await chain.first_line()
+    yield {"HORIZON_URL": said["url"], "ASSET_ISSUER": said["asset"].split(":")[1]}
+    await chain.stop()
+
+
+async def readiness_of(log: Path) -> str:
+    """What the readiness page of the process with this log says; nothing while there is no page."""
+    page = re.search(
+        r'"address": "(http://[^"]+)", "event": "health page is up"', await asyncio.to_thread(log.read_text)
+    )
+    if page is None:
+        return ""
+    async with aiohttp.ClientSession() as session, session.get(f"{page[1]}/readyz") as answer:
+        return await answer.text()

@@ -2,20 +2,18 @@
 
 import asyncio
 import os
-import re
 import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
 
-import aiohttp
 import asyncpg
 import pytest
 
 from sandbox.broker import EmbeddedBroker
-from sandbox.children import ROOT, Child
-from tests.acceptance.conftest import open_house
+from sandbox.children import ROOT
+from tests.acceptance.conftest import open_house, readiness_of
 from tests.fixtures_brokers import Broker
 from tests.waiting import until
 
@@ -31,16 +29,6 @@ async def login(connection: asyncpg.Connection) -> AsyncIterator[str]:
     await connection.execute(f"drop role {name}")
 
 
-@pytest.fixture
-async def horizon(tmp_path: Path) -> AsyncIterator[dict[str, str]]:
-    """A Horizon of a chain at rest, as the producers' environment."""
-    chain = Child("horizon", ["sandbox.horizon", "--wallets", "1", "--ledger-s", "0.2"], {}, tmp_path)
-    await chain.start()
-    said = await chain.first_line()
-    yield {"HORIZON_URL": said["url"], "ASSET_ISSUER": said["asset"].split(":")[1]}
-    await chain.stop()
-
-
 @pytest.mark.parametrize(
     "program",
     [("consumer",), ("consumer", "api"), ("producers", "stream")],
@@ -48,7 +36,7 @@ async def horizon(tmp_path: Path) -> AsyncIterator[dict[str, str]]:
 async def test_a_login_that_is_withdrawn_is_named_and_is_no_bug(  # noqa: PLR0917 - fixtures
     program: tuple[str, ...],
     login: str,
-    horizon: dict[str, str],
+    resting_horizon: dict[str, str],
     connection: asyncpg.Connection,
     database_url: str,
     embedded_broker: EmbeddedBroker,
@@ -60,7 +48,7 @@ async def test_a_login_that_is_withdrawn_is_named_and_is_no_bug(  # noqa: PLR091
     environment = {
         **os.environ,
         **house.environment(),
-        **horizon,
+        **resting_horizon,
         "DATABASE_URL": database_url.replace("postgres@", f"{login}@"),
         "POLL_INTERVAL_S": "1",
         "WEBHOOK_PORT": "0",
@@ -89,8 +77,4 @@ async def test_a_login_that_is_withdrawn_is_named_and_is_no_bug(  # noqa: PLR091
 
 
 async def _is_ready(log: Path) -> bool:
-    page = re.search(r'"address": "(http://[^"]+)", "event": "health page is up"', log.read_text())  # noqa: ASYNC240
-    if page is None:
-        return False
-    async with aiohttp.ClientSession() as session, session.get(f"{page[1]}/readyz") as answer:
-        return answer.status == 200
+    return await readiness_of(log) == "ready\n"
