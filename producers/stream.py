@@ -144,7 +144,8 @@ class Stream:
         if is_drained:
             self._drained_at_s = now_s()
         due = await self._due(is_drained=is_drained)
-        sightings = self._census.take(beside_others=bool(due)) + await self._reader.read(due, seconds=ROUND_S)
+        seen = self._census.take(beside_others=bool(due)) + await self._reader.read(due, seconds=ROUND_S)
+        sightings = [each for each in seen if not self._is_of_before(each)]
         told = await self._tell(sightings, is_drained=is_drained)
         await publish(told, self._parts)
         self._settle(sightings, told)
@@ -178,6 +179,16 @@ class Stream:
             changed_max = await self._changes.affordable_reads() if is_drained else 0
         unread_max = 0 if self._census.is_at_work else UNREAD_AT_ONCE
         return self._wallets.due(drained=is_drained, changed_max=changed_max, unread_max=unread_max)
+
+    def _is_of_before(self, sighting: Sighting) -> bool:
+        """Whether it was read for a row that was deleted since, and the wallet has come again: its baseline would lack
+        what came before the new row.
+        """
+        touch = self._wallets.touched.get(sighting.account_id)
+        first = self._wallets.unread.baselines.get(sighting.account_id)
+        if touch is not None and touch.first_sight:
+            first = touch.at_least
+        return first is not None and sighting.state is not None and sighting.state.observed < first
 
     def _rests_until_s(self, progress: "_Progress", again_s: float) -> float:
         idle_until_s = self._drained_at_s + self._pace.idle_drain_s

@@ -4,11 +4,12 @@ import time
 
 import pytest
 
-from producers import answers
+from producers import answers, stream
 from producers.answers import Answer
 from producers.parts import Pace
 from producers.telling import Teller
 from producers.wallet import Touch
+from sandbox.horizon_faults import Fault
 from schema.balance_event import SnapshotType
 from schema.stellar import Ledger
 from tests.integration.producers.scene import UNIT, Scene, until_true
@@ -197,3 +198,30 @@ async def test_a_first_start_with_many_wallets(scene: Scene) -> None:
         facts = await scene.until(lambda facts: len(facts) > 700, what="every baseline")
     assert len({fact.account_id for fact in facts}) == 701
     assert all(fact.is_absence for fact in facts if fact.account_id != scene.account(0))
+
+
+async def test_a_read_from_before_a_rows_return_is_not_its_baseline(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read hangs while the wallet's row is deleted and comes again: what it brings in the end lacks what came before
+    the new row, which would be new money then.
+    """
+    monkeypatch.setattr(stream, "ROUND_S", 0.2)
+    await scene.add_wallet(0)
+    await scene.add_wallet(1)
+    async with scene.stream():
+        await scene.until_told(0, units=100)
+        await scene.until_told(1, units=100)
+        fault = Fault(path_prefix=f"/accounts/{scene.account(1)}", delay_s=5, lag_ledgers=1)
+        scene.horizon.faults.add(fault)
+        scene.pay(1, 5)
+        scene.close()
+        await until_true(lambda: fault.asked, what="the read hangs")
+        await scene.connection.execute("delete from stellar_wallets where public_key = $1", scene.account(1))
+        scene.pay(0, 3)
+        scene.pay(1, 50)
+        scene.close()
+        await scene.until_told(0, units=103)
+        await scene.add_wallet(1)
+        await scene.until_told(1, units=155)
+    assert [fact.balance_stroops for fact in await scene.facts_of(1)] == [100 * UNIT, 155 * UNIT]
