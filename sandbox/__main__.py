@@ -24,6 +24,8 @@ from sandbox.stage import Stage, set_up
 from sandbox.view import View, print_summary, summary_as_json
 from schema.migrate import MigrationRefused
 from schema.service import logs
+from schema.service.hosts import parse_brokers
+from schema.service.settings import Unusable
 from schema.stellar import Asset, Malformed, Network, parse_account_id, parse_stroops
 from schema.topics import NotMade
 
@@ -76,7 +78,7 @@ def main(  # noqa: PLR0913 - one argument per option
             min_deposit=min_deposit,
             failure_rate=failure_rate,
             database_url=database,
-            kafka=kafka,
+            kafka=parse_brokers(kafka) if kafka else None,
             source=source or (BalanceSource.RPC if rpc and not horizon else BalanceSource.HORIZON),
             horizon_url=horizon.rstrip("/") if horizon else None,
             rpc_url=rpc.rstrip("/") if rpc else None,
@@ -92,7 +94,7 @@ def main(  # noqa: PLR0913 - one argument per option
     logs.configure(level="error", log_format="console")  # the parts' own logs are in the folder
     try:
         exact = asyncio.run(_run(options, as_json=json))
-    except (ChildFailed, BrokerFailed, DatabaseUnavailable, MigrationRefused, NotMade) as failure:
+    except (ChildFailed, BrokerFailed, DatabaseUnavailable, MigrationRefused, NotMade, Unusable) as failure:
         sys.stderr.write(f"the sandbox cannot go on: {failure}\nlogs: {options.folder}\n")
         sys.exit(EXIT_INEXACT)
     sys.exit(0 if exact else EXIT_INEXACT)

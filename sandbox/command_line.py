@@ -44,4 +44,7 @@ Replay = Annotated[
     list[Path] | None, typer.Option(exists=True, help="File or folder of recorded Horizon records to replay first.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Only the summary, as JSON, on standard output.")]
-Folder = Annotated[Path | None, typer.Option(help="Where logs and the executor's memory go. Default: a temporary one.")]
+Folder = Annotated[
+    Path | None,
+    typer.Option(file_okay=False, help="Where logs and the executor's memory go. Default: a temporary one."),
+]

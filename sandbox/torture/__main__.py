@@ -43,7 +43,9 @@ def main(  # noqa: PLR0913 - one argument per option
     failure_rate: Annotated[float, typer.Option(min=0, max=1, help="Commands that the executor fails.")] = 0.05,
     show_plan: Annotated[bool, typer.Option("--plan", help="Print what would be done, and end.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Only the ending, as JSON, on standard output.")] = False,
-    folder: Annotated[Path | None, typer.Option(help="Where logs go. Default: a temporary one.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Where logs go. Default: a temporary one.")
+    ] = None,
 ) -> None:
     """Torture the pipeline. Exit 0: the oracle finds nothing. Needs `make kafka`; full disks need root on Linux."""
     faults = all_faults()
