@@ -5,6 +5,8 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from consumer.batch import Writes
+from consumer.outcome import Verdict
+from consumer.wallet import CommandStatus
 
 REGISTRY: Final = CollectorRegistry()
 
@@ -35,6 +37,14 @@ ENDED: Final = Counter(
 )
 HELD: Final = Gauge("consumer_wallets_held", "Wallets on hold after a conflict. Any wants a person.", registry=REGISTRY)
 LAG: Final = Gauge("consumer_lag_records", "Records not yet taken in, of the partitions held.", registry=REGISTRY)
+
+# At 0 from the start: a counter that is first seen with its first increase has, to Prometheus, not increased.
+for _verdict in (*Verdict, "malformed", "refused_by_database", "untracked", "not_ours"):
+    INPUTS.labels(_verdict)
+for _reason in ("malformed", *(each for each in Verdict if each.is_refusal), "refused_by_database"):
+    DEAD_LETTERS.labels(_reason)
+for _status in (CommandStatus.SUCCEEDED, CommandStatus.FAILED, CommandStatus.EXPIRED):
+    ENDED.labels(_status)
 
 
 def count(writes: Writes) -> None:

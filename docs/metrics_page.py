@@ -16,6 +16,7 @@ from producers.poll.metrics import PollMetrics
 from producers.webhook.answers import Outcome
 from producers.webhook.metrics import WebhookMetrics
 from schema.balance_event import SnapshotType
+from schema.service.http_connection import CUTS
 
 BEGINNING: Final = """# Metrics
 
@@ -31,7 +32,7 @@ LABELS: Final[Mapping[str, Iterable[str]]] = {
     "snapshot_type": SnapshotType,
     "outcome": Outcome,
     "kind": Found,
-    "cut": ("slow", "large", "rested", "crowded"),
+    "cut": CUTS,
     "mark": ("seen", "read", "published"),
     "route": (PATH, f"{PATH}/requests/{{request_id}}", "none"),
     "code": ("the HTTP status",),

@@ -35,6 +35,8 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        for mark in ("seen", "read", "published"):
+            self.latency.labels(mark)
 
     def _counter(self, name: str, says: str) -> Counter:
         return Counter(f"producers_{name}", says, registry=self.registry)

@@ -36,12 +36,17 @@ from schema.service.problems import HEADERS, Handler, as_problem, problem
 log = structlog.get_logger(__name__)
 
 PATH: Final = "/api/wallet/defindex/auto-deposit"
+REQUEST_PATH: Final = PATH + "/requests/{request_id}"
 WAIT_S_MAX: Final = 30
 AWAY_AGAIN_S: Final = 2
 _PERSON: Final = web.RequestKey("person", Person)
 _WAIT: Final = re.compile(r"([0-9]{1,2})(?:\.([0-9]{1,3}))?", re.ASCII)
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _REALM: Final = 'Bearer realm="auto-deposit"'
+
+for _route in (PATH, REQUEST_PATH, "none"):  # at 0 from the start, like all that an alarm rests on
+    for _code in (HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE):
+        metrics.REQUESTS.labels(_route, _code.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +66,9 @@ class Api:
         return [
             web.get(PATH, self.look, allow_head=False),
             web.post(PATH, self.read),
-            web.get(PATH + "/requests/{request_id}", self.follow, allow_head=False),
+            web.get(REQUEST_PATH, self.follow, allow_head=False),
             web.options(PATH, self.origins.preflight),
-            web.options(PATH + "/requests/{request_id}", self.origins.preflight),
+            web.options(REQUEST_PATH, self.origins.preflight),
         ]
 
     def middlewares(self) -> Iterable[Middleware]:

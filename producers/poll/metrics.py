@@ -2,6 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from producers.poll.compare import Found
+
 
 class PollMetrics:
     """The metrics of the rounds, in the process's registry."""
@@ -14,6 +16,8 @@ class PollMetrics:
             ["kind"],
             registry=registry,
         )
+        for kind in Found:  # at 0 from the start: the first increase of a counter that is not there yet is not seen
+            self.found.labels(kind.value)
         self.rounds = Counter("producers_poll_rounds", "Rounds that came to their end", registry=registry)
         self.left = Counter(
             "producers_poll_left",

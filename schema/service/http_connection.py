@@ -24,6 +24,7 @@ RequestFactory = Callable[
 ]
 
 HEADERS_BYTES_MAX: Final = 65_536  # of one request: decoded and in pieces they take twice as much, of every stranger
+CUTS: Final = ("slow", "large", "rested", "crowded")  # why a connection is ended by us
 LINGER_S: Final = 2.0  # after an answer to a body that nobody wants: long enough for the sender to read it
 
 
