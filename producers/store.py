@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import structlog
@@ -30,6 +30,7 @@ WALLETS_AT_ONCE: Final = 2_500  # some 10 ms in which the loop does nothing else
 REQUESTS_AT_ONCE: Final = 1_000
 ALIVE_S: Final = 5.0  # how often the listening connection proves that it lives
 AGAIN_S: Final = 0.5
+HEARD_WITHIN_S: Final = 5.0
 CLOSE_WITHIN_S: Final = 5.0
 _NOT_MIGRATED: Final = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)
 
@@ -191,11 +192,11 @@ class Store(PoolStore):
     async def _listen_once(
         self, on_wallet: Callable[[str], None], on_request: Callable[[], None], readiness: Readiness
     ) -> None:
-        with database.refusals():
-            connection = await asyncpg.connect(self._url, timeout=database.CONNECT_TIMEOUT_S)
+        connection = await self._connect()
         try:
             await connection.add_listener("stellar_wallets", lambda *said: on_wallet(said[3]))
             await connection.add_listener("read_requests", lambda *_said: on_request())
+            await self._prove_hearing(connection)
             ended = asyncio.Event()
             connection.add_termination_listener(lambda _connection: ended.set())
             readiness.up("database")
@@ -208,6 +209,27 @@ class Store(PoolStore):
                 await connection.execute("select 1", timeout=database.CONNECT_TIMEOUT_S)
         finally:
             connection.terminate()
+
+    async def _connect(self) -> asyncpg.Connection:
+        with database.refusals():
+            return await asyncpg.connect(self._url, timeout=database.CONNECT_TIMEOUT_S)
+
+    async def _prove_hearing(self, connection: asyncpg.Connection) -> None:
+        """Away unless what another connection says is heard: behind a pooler that is not in session mode nothing is,
+        and nobody says so.
+        """
+        channel, heard = f"heard_{uuid4().hex}", asyncio.Event()
+        await connection.add_listener(channel, lambda *_said: heard.set())
+        other = await self._connect()
+        try:
+            await other.execute(f"notify {channel}", timeout=database.COMMAND_TIMEOUT_S)
+        finally:
+            other.terminate()
+        try:
+            async with asyncio.timeout(HEARD_WITHIN_S):
+                await heard.wait()
+        except TimeoutError:
+            raise Away(f"notifications are not heard: {database.SESSION_MODE}") from None
 
 
 def as_stored(row: asyncpg.Record) -> Stored:

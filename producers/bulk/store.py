@@ -16,6 +16,7 @@ import asyncpg
 
 from producers.bulk.lines import Fault, Wish
 from schema.service import database
+from schema.service.settings import Unusable
 from schema.stellar import Network
 
 STATEMENT_S: Final = 900  # a million lines take half a minute here
@@ -176,11 +177,12 @@ async def opened(url: str, network: Network) -> AsyncIterator[AdminStore]:
     }
     with _translated():
         try:
-            connection = await asyncpg.connect(
-                url, timeout=database.CONNECT_TIMEOUT_S, command_timeout=STATEMENT_S, server_settings=settings
-            )
-        except database.REFUSED as error:
-            raise NotDone(database.refusal(error)) from error
+            with database.refusals():
+                connection = await asyncpg.connect(
+                    url, timeout=database.CONNECT_TIMEOUT_S, command_timeout=STATEMENT_S, server_settings=settings
+                )
+        except Unusable as error:
+            raise NotDone(str(error)) from error
     try:
         with _translated():
             await connection.execute(_QUERIES["make_tables"])

@@ -54,6 +54,10 @@ REFUSED: Final = (
     ValueError,  # asyncpg's word for a URL that it cannot read; also its ClientConfigurationError
 )
 
+# What comes of prepared statements where a pooler gives each transaction another of its connections.
+POOLED: Final = (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError)
+SESSION_MODE: Final = "a pooler that DATABASE_URL leads through has to be in session mode (docs/database.md)"
+
 
 async def open_pool(url: str, *, connections_max: int, application_name: str) -> asyncpg.Pool:
     """A pool, once the database answers: waits for it with back-off, and says so, for as long as it takes. Unusable
@@ -74,15 +78,30 @@ async def open_pool(url: str, *, connections_max: int, application_name: str) ->
 
 @contextlib.contextmanager
 def refusals() -> Iterator[None]:
-    """Around an attempt to connect: what is REFUSED comes out as Unusable."""
+    """Around an attempt to connect: what a person must change comes out as Unusable."""
     try:
         yield
-    except REFUSED as error:
+    except (*REFUSED, asyncpg.ProtocolViolationError) as error:
+        if not _is_for_a_person(error):
+            raise
         raise Unusable(refusal(error)) from error
+
+
+def _is_for_a_person(error: Exception) -> bool:
+    """Whether it is REFUSED, or what PgBouncer says of our limits. It gives all that it says the same code, also what
+    passes by itself.
+    """
+    return not isinstance(error, asyncpg.ProtocolViolationError) or "startup parameter" in str(error)
 
 
 def refusal(error: Exception) -> str:
     """What to say of one that is REFUSED. A URL that cannot be read is not quoted: its password may be what is."""
+    if isinstance(error, asyncpg.ProtocolViolationError):
+        settings = ",".join(SERVER_SETTINGS)
+        return (
+            f"DATABASE_URL is refused by a pooler: {error}. PgBouncer: `ignore_startup_parameters = {settings}`, and "
+            f"the limits given to the login instead; {SESSION_MODE}"
+        )
     if isinstance(error, ValueError):
         return (
             "DATABASE_URL cannot be read: expected postgresql://user:password@host:port/database, in which letters and "
@@ -133,8 +152,10 @@ async def connected(pool: asyncpg.Pool) -> AsyncIterator[asyncpg.Connection]:
     except (TimeoutError, asyncpg.ReadOnlySQLTransactionError):
         await pool.expire_connections()
         raise
-    except REFUSED as error:
-        if is_open:
+    except POOLED as error:
+        raise Unusable(f"prepared statements get lost on the way: {SESSION_MODE}") from error
+    except (*REFUSED, asyncpg.ProtocolViolationError) as error:
+        if is_open or not _is_for_a_person(error):
             raise
         raise Unusable(refusal(error)) from error
 
