@@ -1,7 +1,7 @@
 """Requests to Horizon, and the wait in a stream. How often, and for how long, is in asking.py; what, in horizon.py.
 
-A 404 counts as "not there" only when Horizon itself says so, with the ledger it looked at: a proxy's 404 is a failure,
-not a balance of 0.
+A 404 counts as "not there" only when Horizon itself says so: of a state with the ledger it looked at, of a history in
+its own words. A proxy's 404 is a failure, no balance of 0 and no history that was forgotten; its 410 is one, too.
 """
 
 import asyncio
@@ -79,13 +79,15 @@ class HorizonHttp(Asking):
         if reply.status == _NOT_FOUND:
             if must_be_there:
                 raise Unavailable(f"{path}: not there yet")
+            if not is_state and not horizon_wire.is_problem(reply.body, "not_found"):
+                raise Unavailable(f"{path}: {_NOT_FOUND} by another than Horizon: {horizon_wire.problem(reply.body)}")
             return Parsed(None, observed)
         with making_sense(path):
             return Parsed(horizon_wire.parse(reply.body), observed)
 
     def _refuse(self, path: str, reply: Reply) -> NoReturn:
         problem = horizon_wire.problem(reply.body)
-        if reply.status == _GONE:
+        if reply.status == _GONE and horizon_wire.is_problem(reply.body, "before_history"):
             raise Fatal(
                 f"{path}: {_GONE} {problem}\nHorizon no longer has the ledgers that come next: see --accept-gap"
             )

@@ -115,6 +115,16 @@ def problem(body: bytes) -> str:
     return f"{parsed.get('title', '')}: {parsed.get('detail', '')}"[:DETAIL_CHARACTERS_MAX]
 
 
+def is_problem(body: bytes, name: str) -> bool:
+    """Whether an error is Horizon's own, and this one: what stands before it answers with the same numbers."""
+    try:
+        parsed = parse(body)
+    except Malformed:
+        return False
+    kind = parsed.get("type") if isinstance(parsed, dict) else None
+    return isinstance(kind, str) and kind.rpartition("/")[2] == name
+
+
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """How long a 429 asks to be left alone; None when it does not say."""
     asked_s = _seconds(headers.get("Retry-After", ""))

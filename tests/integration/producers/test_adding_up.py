@@ -38,6 +38,19 @@ def withdraw(scene: Scene, units: int) -> None:
     scene.chain.enqueue(Payment(source=vault, to=scene.account(0), asset=asset, stroops=Stroops(units * UNIT)))
 
 
+def cross(scene: Scene, units: int) -> None:
+    """Enqueue that an offer of wallet 0's is crossed: so much comes in without a payment."""
+    crossing = CrossOffer(
+        source=scene.people.market.account_id,
+        maker=scene.account(0),
+        sold=scene.people.asset,
+        sold_stroops=Stroops(units * UNIT),
+        bought=None,
+        bought_stroops=Stroops(1),
+    )
+    scene.chain.enqueue(crossing)
+
+
 def moved(event: BalanceEvent | None) -> list[int]:
     """What the fact lists, in whole units."""
     assert event is not None
@@ -79,6 +92,27 @@ async def test_a_history_that_stays_behind_is_not_told(scene: Scene) -> None:
     assert sorted(moved(told.event)) == [7, 50]
 
 
+async def test_a_proxys_404_is_no_history_that_was_forgotten(scene: Scene) -> None:
+    """A page that Horizon did not write does not say that the account has no history: its payments would be of unknown
+    source, and protected for good. It is asked again, and told when Horizon answers.
+    """
+    async with scene.parts() as parts:
+        await baseline(scene, parts)
+        scene.pay(0, 7)
+        for _ in range(4):  # longer ago than the ledgers that would show that a payment is missing
+            scene.close()
+        cross(scene, 3)
+        scene.close()
+        path = f"/accounts/{scene.account(0)}/payments"
+        for body in (b"<html>default backend - 404</html>", b'{"message": "no Route matched", "type": 404}', b""):
+            scene.horizon.faults.add(Fault(path_prefix=path, status=404, body=body, times=10_000))
+            told = await read(scene, parts)
+            assert (told.verdict, told.event) == (Verdict.LATER, None)
+            scene.horizon.faults.clear()
+        told = await read(scene, parts)
+    assert moved(told.event) == [7]
+
+
 async def test_the_first_payment_of_a_new_account_has_its_source(scene: Scene) -> None:
     """A row comes first, then the account, then money. A replica without the account yet does not know it (404): that
     is no history that was forgotten, or the money would be protected for good.
@@ -118,18 +152,7 @@ async def test_a_change_without_a_payment_is_told_without_one(scene: Scene) -> N
         await baseline(scene, parts)
         scene.pay(0, 7)
         scene.close()
-        market, asset = scene.people.market.account_id, scene.people.asset
-        stroops = Stroops(3 * UNIT)
-        scene.chain.enqueue(
-            CrossOffer(
-                source=market,
-                maker=scene.account(0),
-                sold=asset,
-                sold_stroops=stroops,
-                bought=None,
-                bought_stroops=Stroops(1),
-            )
-        )
+        cross(scene, 3)
         ledger = scene.close()
         told = await read(scene, parts)
     assert told.event is not None

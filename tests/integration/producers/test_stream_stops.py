@@ -15,6 +15,7 @@ from sandbox import world
 from sandbox.horizon import Horizon
 from sandbox.horizon_faults import Fault
 from sandbox.horizon_instance import Options
+from sandbox.horizon_problems import before_history
 from schema.balance_event import SnapshotType
 from schema.stellar import Network
 from tests.integration.producers.scene import PACE, Scene, until_true
@@ -47,10 +48,24 @@ async def test_a_history_that_is_lost_while_running_stops_the_stream(scene: Scen
     async with scene.parts() as parts:
         following = asyncio.create_task(Stream("stream", parts, PACE).run(Wish()))
         await scene.until_told(0, units=100)
-        scene.horizon.faults.add(Fault(path_prefix="/payments", status=410, times=1_000))
+        fault = Fault(path_prefix="/payments", status=410, body=before_history().body, times=1_000)
+        scene.horizon.faults.add(fault)
         await scene.request(await scene.connection.fetchval("select id from public.stellar_wallets"))
         with pytest.raises(Fatal, match="--accept-gap"):
             await asyncio.wait_for(following, 30)
+
+
+async def test_a_410_that_is_not_horizons_stops_nothing(scene: Scene) -> None:
+    """A proxy that says "gone" does not say that the history is: the stream says so, goes on, and loses nothing."""
+    await scene.add_wallet(0)
+    async with scene.stream() as running:
+        await scene.until_told(0, units=100)
+        scene.horizon.faults.add(Fault(path_prefix="/payments", status=410, body=b"<html>Gone</html>", times=1_000))
+        scene.pay(0, 50)
+        scene.close()
+        await until_true(lambda: "410" in str(running.parts.readiness.reasons()), what="the readiness page says it")
+        scene.horizon.faults.clear()
+        await scene.until_told(0, units=150)
 
 
 async def test_an_accepted_gap_reads_every_wallet(scene: Scene) -> None:

@@ -6,6 +6,7 @@ import orjson
 import pytest
 
 from producers import horizon_wire
+from sandbox.horizon_problems import before_history, not_found
 from schema.stellar import AccountId, Asset, Ledger, Malformed
 from tests import recordings
 from tests.unit.producers.records import ALICE, ASSET, asset_fields, payment
@@ -159,3 +160,12 @@ def test_recorded_pages_and_problems() -> None:
     for path in sorted((recordings.FOLDER / "errors").glob("*.json")):
         assert ":" in horizon_wire.problem(path.read_bytes())
     assert horizon_wire.problem(b"") == ""
+
+
+def test_only_horizons_own_problems_are_problems() -> None:
+    """A proxy answers with the same numbers: a problem is known by the type that Horizon gives it."""
+    for name, body in (("not_found", not_found().body), ("before_history", before_history().body)):
+        assert horizon_wire.is_problem(body, name)
+        assert not horizon_wire.is_problem(body, "stale_history")
+    for strange in (b"", b"<html>", b"[]", b'"not_found"', b"{}", b'{"type": 404}', b'{"type": "about:blank"}'):
+        assert not horizon_wire.is_problem(strange, "not_found")
