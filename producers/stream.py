@@ -182,12 +182,12 @@ class Stream:
 
     def _is_of_before(self, sighting: Sighting) -> bool:
         """Whether it was read for a row that was deleted since, and the wallet has come again: its baseline would lack
-        what came before the new row.
+        what came before the new row. Not that of a row that was paid while it was read: the payment is new money.
         """
         touch = self._wallets.touched.get(sighting.account_id)
         first = self._wallets.unread.baselines.get(sighting.account_id)
         if touch is not None and touch.first_sight:
-            first = touch.at_least
+            first = touch.row_since
         return first is not None and sighting.state is not None and sighting.state.observed < first
 
     def _rests_until_s(self, progress: "_Progress", again_s: float) -> float:

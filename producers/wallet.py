@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from schema.balance_event import Movement, SnapshotType
 from schema.stellar import AccountId, Ledger, Stroops
+
+_GENESIS: Final = Ledger(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,7 @@ class Touch:
     drain: int  # the number of the drain that first touched it: no cursor behind that one is saved before it is told
     holds_cursor: bool = True
     first_sight: bool = False  # no fact is stored: told even when this process told the same before
+    row_since: Ledger = _GENESIS  # of a first sight: what came up to here is baseline, what comes later is not
     requests: frozenset[UUID] = frozenset()
     closed_at: datetime | None = None  # when the newest payment's ledger closed
     seen_at: datetime | None = None  # and when we saw it
@@ -58,6 +62,7 @@ class Touch:
             drain=min(self.drain, other.drain),
             holds_cursor=self.holds_cursor or other.holds_cursor,
             first_sight=self.first_sight or other.first_sight,
+            row_since=max(self.row_since, other.row_since),
             requests=self.requests | other.requests,
             closed_at=other.closed_at or self.closed_at,
             seen_at=other.seen_at or self.seen_at,

@@ -151,8 +151,8 @@ class Wallets:
             else:
                 self.unread.miss([account_id], self.newest, drain=self.drain)
             return
-        touch = self._touch(SnapshotType.POLL, self.newest, first_sight=first, holds_cursor=not first)
-        self.touch(account_id, touch)
+        kinds = {"first_sight": first, "holds_cursor": not first}
+        self.touch(account_id, self._touch(SnapshotType.POLL, self.newest, row_since=self.newest, **kinds))
 
     def _queue_baseline(self, public_key: str) -> None:
         account_id = self._tracked.checked(public_key)

@@ -225,3 +225,21 @@ async def test_a_read_from_before_a_rows_return_is_not_its_baseline(
         await scene.add_wallet(1)
         await scene.until_told(1, units=155)
     assert [fact.balance_stroops for fact in await scene.facts_of(1)] == [100 * UNIT, 155 * UNIT]
+
+
+async def test_a_payment_while_the_first_read_hangs_is_new_money(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new row's read takes longer than a cycle, and the wallet is paid meanwhile: what was read is the baseline all
+    the same, else the payment would be in it, and never be deposited.
+    """
+    monkeypatch.setattr(stream, "ROUND_S", 0.2)
+    await scene.add_wallet(0)
+    async with scene.stream():
+        await scene.until_told(0, units=100)
+        fault = Fault(path_prefix=f"/accounts/{scene.account(1)}", delay_s=3, lag_ledgers=1)
+        scene.horizon.faults.add(fault)
+        await scene.add_wallet(1)
+        await until_true(lambda: fault.asked, what="the read hangs")
+        scene.pay(1, 50)
+        scene.close()
+        await scene.until_told(1, units=150)
+    assert [fact.balance_stroops for fact in await scene.facts_of(1)] == [100 * UNIT, 150 * UNIT]
