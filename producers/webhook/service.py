@@ -127,7 +127,7 @@ class Webhooks:
             raise away(f"it is not acked within {settings.webhook_answer_within_s:g} s") from None
         except (Unavailable, Away, Busy) as error:
             log.warning("webhook not done", reason=f"{type(error).__name__}: {error}")
-            raise away(_REASONS[type(error)]) from error
+            raise away(next(said for kind, said in _REASONS.items() if isinstance(error, kind))) from error
 
     async def _take(self, hint: Hint, id_: str | None) -> dict[str, int]:
         """Do what the hint asks, unless it was done before. Of one id only one at a time: the next finds it done."""

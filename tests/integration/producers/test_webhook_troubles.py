@@ -180,6 +180,17 @@ async def test_the_newest_ledger_does_not_go_back(scene: Scene, monkeypatch: pyt
     assert (await scene.facts_of(0))[-1].balance_stroops == 150 * UNIT
 
 
+async def test_a_source_that_refuses_to_say_its_newest_ledger_is_503(scene: Scene) -> None:
+    """A gateway before Stellar RPC that wants to be paid, or a replica that is far behind: away, and no bug of ours."""
+    await told(scene, 0)
+    error = orjson.dumps({"jsonrpc": "2.0", "id": 1, "error": {"code": -32600, "message": "not today"}})
+    async with door(scene, rpc=True) as opened:
+        scene.horizon.faults.add(Fault(path_prefix="/rpc/getHealth", method="POST", status=200, body=error))
+        reply = await opened.sender().hint(naming(scene.account(0)))
+        assert (reply.status, reply.headers["retry-after"]) == (503, "5")
+        assert (await opened.sender().hint(naming(scene.account(0)))).status == 200
+
+
 async def test_a_port_that_is_taken_is_said(scene: Scene) -> None:
     """It is no bug: it ends, and names the settings."""
     with (

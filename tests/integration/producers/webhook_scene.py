@@ -67,9 +67,11 @@ def settings(scene: Scene, values: Mapping[str, Any]) -> WebhookSettings:
 
 
 @asynccontextmanager
-async def door(scene: Scene, *, kafka: KafkaSettings | None = None, **values: Any) -> AsyncIterator[Open]:
+async def door(
+    scene: Scene, *, kafka: KafkaSettings | None = None, rpc: bool = False, **values: Any
+) -> AsyncIterator[Open]:
     """The door for the length of the block; its failure is the block's."""
-    async with scene.parts(kafka=kafka) as parts:
+    async with scene.parts(kafka=kafka, rpc=rpc) as parts:
         with structlog.testing.capture_logs() as said:
             task = asyncio.create_task(serve(settings(scene, values), parts))
             await until_true(lambda: task.done() or _port(said), what="the door is open")
