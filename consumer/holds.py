@@ -8,8 +8,7 @@ from datetime import datetime
 import asyncpg
 
 from consumer.store import QUERIES
-from schema.service.database import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, REFUSED, refusal
-from schema.service.settings import Unusable
+from schema.service.database import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, refusals
 from schema.stellar import AccountId, Network
 
 
@@ -36,10 +35,8 @@ async def release(database_url: str, network: Network, account_ids: Sequence[Acc
 
 async def _fetch(database_url: str, query: str, *arguments: object) -> Sequence[asyncpg.Record]:
     async with asyncio.timeout(CONNECT_TIMEOUT_S + COMMAND_TIMEOUT_S):
-        try:
+        with refusals():
             connection = await asyncpg.connect(database_url, timeout=CONNECT_TIMEOUT_S)
-        except REFUSED as error:
-            raise Unusable(refusal(error)) from error
         try:
             found: Sequence[asyncpg.Record] = await connection.fetch(QUERIES[query], *arguments)
         finally:

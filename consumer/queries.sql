@@ -42,7 +42,7 @@ for update of w skip locked
 
 -- name: put_off
 -- What the database refuses now it may take later; meanwhile it would be the first that is due, again and again.
-update stellar_wallets set due_at = now() + interval '1 hour' where id = $1
+update stellar_wallets set due_at = now() + interval '1 hour' where id = $1 and due_at <= now()
 
 -- name: policies
 select wallet_id, enabled, paused,

@@ -102,25 +102,27 @@ class Store:
 
         Raises one of REFUSED when the database will not take what follows; one wallet alone is put off for an hour.
         """
-        async with transaction(self.pool) as connection:
-            found = await connection.fetch(QUERIES["lock_due_wallets"], self.network, wallets_max)
-            if not found:
-                return Writes()
-            now = await connection.fetchval("select clock_timestamp()")
-            wallets = await self._with_commands(connection, await self._wallets(connection, found, []), set(), now)
-            writes = decide_due(wallets, now)
-            try:
-                async with connection.transaction():
-                    await _write(connection, writes)
-            except REFUSED as error:
-                if len(found) > 1:
-                    raise
-                await connection.execute(QUERIES["put_off"], found[0]["id"])
-                log.error(  # noqa: TRY400 - no bug of ours that wants a trace
-                    "refused by the database, put off for an hour", account_id=found[0]["public_key"], error=str(error)
-                )
-                return Writes(counts=Counter(["refused_by_database"]))
+        found: Sequence[rows.Row] = ()
+        try:
+            async with transaction(self.pool) as connection:
+                found = await connection.fetch(QUERIES["lock_due_wallets"], self.network, wallets_max)
+                if not found:
+                    return Writes()
+                now = await connection.fetchval("select clock_timestamp()")
+                wallets = await self._with_commands(connection, await self._wallets(connection, found, []), set(), now)
+                writes = decide_due(wallets, now)
+                await _write(connection, writes)
+        except REFUSED as error:
+            if len(found) != 1:
+                raise
+            return await self._put_off(found[0], error)
         return writes
+
+    async def _put_off(self, wallet: rows.Row, error: Exception) -> Writes:
+        async with connected(self.pool) as connection:
+            await connection.execute(QUERIES["put_off"], wallet["id"])
+        log.error("refused by the database, put off for an hour", account_id=wallet["public_key"], error=str(error))
+        return Writes(counts=Counter(["refused_by_database"]))
 
     async def request_reads_of_expired(self, *, wallets_max: int) -> int:
         """Ask the producers to read the wallets with commands past their time; how many were asked for."""
