@@ -53,8 +53,10 @@ class Views:
         return _answer(root_record(self._chain, header, self._instance.base_url))
 
     async def ledger(self, request: web.Request) -> web.Response:
-        sequence = self._sequence(request)
-        header = self._chain.history.headers.get(sequence or 0)
+        sequence = self._sequence(request) or 0
+        if sequence < self._chain.history.elder_ledger:
+            raise before_history()
+        header = self._chain.history.headers.get(sequence)
         if header is None or header.sequence > self._instance.header_behind(_lag(request)).sequence:
             raise not_found()
         return _answer(ledger_record(header, self._instance.base_url))
@@ -198,12 +200,12 @@ class Views:
         )
 
     def _account_of_history(self, request: web.Request) -> str | None:
+        """404 for an account that nothing of the kept history was about, though it be there."""
         if "account_id" not in request.match_info:
             return None
         account_id = _account_id(request)
         here = self._instance.header_behind(_lag(request)).sequence
-        known = account_id in self._chain.recorded_accounts or self._chain.history.knows(account_id, up_to=here)
-        if not known and self._chain.state.account(account_id, as_of=here) is None:
+        if account_id not in self._chain.recorded_accounts and not self._chain.history.knows(account_id, up_to=here):
             raise not_found()
         return account_id
 
@@ -213,10 +215,7 @@ class Views:
             return None
         if not re.fullmatch(r"[0-9]{1,10}", text, re.ASCII) or not 0 < int(text) < 2**31:
             raise bad_request("ledger_id", "Ledger ID must be an integer higher than 0")
-        sequence = int(text)
-        if sequence < self._chain.history.elder_ledger:
-            raise before_history()
-        return sequence
+        return int(text)
 
 
 def check_acceptable(request: web.Request) -> None:

@@ -58,7 +58,9 @@ async def test_the_links_of_a_page_lead_on() -> None:
 
 
 async def test_a_ledgers_payments_are_its_own() -> None:
-    """`/ledgers/{sequence}/payments` has that ledger's payments; a ledger not there yet is 404, one long gone 410."""
+    """`/ledgers/{sequence}/payments` has that ledger's payments; of one not there yet, or no longer, it is 404, where
+    `/ledgers/{sequence}` says 410 for one long gone.
+    """
     async with serving() as client:
         client.pay(times=3)
         ledger = client.horizon.close_ledger().sequence
@@ -69,7 +71,22 @@ async def test_a_ledgers_payments_are_its_own() -> None:
         assert (await client.get(f"/ledgers/{ledger + 9}")).status == 404
         assert (await client.get(f"/ledgers/{ledger + 9}/payments")).status == 404
         client.chain.history.trim(before_ledger=ledger)
-        assert (await client.get(f"/ledgers/{ledger - 1}/payments")).status == 410
+        assert (await client.get(f"/ledgers/{ledger - 1}")).status == 410
+        assert (await client.get(f"/ledgers/{ledger - 1}/payments")).status == 404
+
+
+async def test_an_account_without_kept_history_is_not_known_to_it() -> None:
+    """An account that is there, and that nothing of the history that is kept was about, is 404 to the history alone."""
+    async with serving(holding=5) as client:
+        wallet = client.people.wallets[0].account_id
+        for path in ("payments", "effects"):
+            assert (await client.get(f"/accounts/{wallet}/{path}")).status == 404
+        client.pay()
+        client.horizon.close_ledger()
+        assert len((await client.get(f"/accounts/{wallet}/payments")).records) == 1
+        client.chain.history.trim(before_ledger=client.horizon.close_ledger().sequence)
+        assert (await client.get(f"/accounts/{wallet}/payments")).status == 404
+        assert (await client.get(f"/accounts/{wallet}")).status == 200
 
 
 async def test_cursors_outside_the_history() -> None:

@@ -95,6 +95,8 @@ async def test_streams_of_effects_and_of_one_account() -> None:
     """Effects and an account's own payments stream like all payments do."""
     async with serving() as client:
         wallet = client.people.wallets[1].account_id
+        client.pay(wallet=1)  # before that the history does not know the account
+        client.horizon.close_ledger()
         async with (
             client.stream("/effects?cursor=now&limit=4") as effects,
             client.stream(f"/accounts/{wallet}/payments?cursor=now&limit=1") as own,
