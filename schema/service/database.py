@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Final
@@ -102,6 +103,8 @@ def refusal(error: Exception) -> str:
             f"DATABASE_URL is refused by a pooler: {error}. PgBouncer: `ignore_startup_parameters = {settings}`, and "
             f"the limits given to the login instead; {SESSION_MODE}"
         )
+    if isinstance(error, ssl.SSLCertVerificationError):  # a ValueError, too
+        return f"DATABASE_URL leads to a database whose certificate is not believed: {error}"
     if isinstance(error, ValueError):
         return (
             "DATABASE_URL cannot be read: expected postgresql://user:password@host:port/database, in which letters and "

@@ -1,21 +1,16 @@
 """A setting that cannot work is refused at the start, by its name: it is never met later, as a bug of ours."""
 
-import datetime as dt
 import os
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from consumer.api.settings import ApiSettings
 from consumer.settings import ConsumerSettings
 from producers.settings import StreamSettings, WebhookSettings
 from schema.service import kafka
 from schema.service.settings import KafkaSettings, Settings, read_environment
+from tests.certificates import self_signed
 from tests.unit.consumer.worlds import USDC
 
 LONG_LABEL = "x" * 64  # one more than a label of a name may have
@@ -121,15 +116,7 @@ def test_brokers_are_taken_as_they_are_written(servers: str, environment: pytest
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
     """A certificate that is its own authority, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "broker")])
-    now = dt.datetime.now(dt.UTC)
-    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    made = made.serial_number(1).not_valid_before(now).not_valid_after(now + dt.timedelta(days=1))
-    files = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    files[0].write_bytes(made.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM))
-    files[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    return files
+    return self_signed(tmp_path, "broker")
 
 
 def test_certificates_that_fit_are_taken(certificate: tuple[Path, Path], environment: pytest.MonkeyPatch) -> None:
