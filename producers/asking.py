@@ -113,6 +113,11 @@ class Asking:
         await self._budget.admit(in_bulk=in_bulk)
         try:
             async with self._session.request(method, url, **request) as response:
+                if response.method != method:  # a redirect that made a GET of it, and lost the question
+                    raise Unavailable(
+                        f"{what}: {response.history[0].status} to {response.url.origin()}, where a {method} is not "
+                        f"asked again: set {self.part.upper()}_URL to where it leads"
+                    )
                 return await self._read(what, response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(f"{what}: {self._words(error)}") from error

@@ -56,6 +56,22 @@ async def test_trouble_that_stays_is_said_without_the_address() -> None:
         assert said.startswith("get")
 
 
+async def test_a_redirect_that_loses_the_question_is_said() -> None:
+    """Behind 301 and 302, as from http to https, a question is no longer asked: it is said which variable to set, and
+    where it leads, without the rest of the address. Behind 308 it is asked there.
+    """
+    async with placed() as place:
+        where = f"{place.server.url}/rpc?key=secret"
+        place.fault("getNetwork", status=301, headers={"Location": where}, times=1_000)
+        with pytest.raises(Unavailable, match="RPC_URL") as told:
+            await place.rpc.history()
+        assert f"301 to {place.server.url}" in str(told.value)
+        assert "secret" not in str(told.value) + place.readiness.reasons()["rpc"]
+        place.server.faults.clear()
+        place.fault("getNetwork", status=308, headers={"Location": where})
+        assert (await place.rpc.history()).latest == place.chain.latest.sequence
+
+
 async def test_a_provider_with_a_lower_limit_is_asked_for_less() -> None:
     """It says what it allows; the next page asks for that."""
     async with placed(options=Options(rpc_limit=3)) as place:
