@@ -151,7 +151,7 @@ class Stream:
         self._settle(sightings, told)
         await self._save()
         self._census.taken()
-        is_any_settled = len(sightings) > sum(each.verdict is Verdict.LATER for each in told)
+        is_any_settled = len(seen) > sum(each.verdict is Verdict.LATER for each in told)
         if is_any_settled or not is_drained:
             return _Progress.MORE if self._is_more_to_read() or not is_drained else _Progress.DONE
         if due:
