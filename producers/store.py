@@ -166,6 +166,11 @@ class Store(PoolStore):
         )
         await self._fetch("keep_dead_letters", *(list(column) for column in columns))
 
+    async def check_writable(self) -> None:
+        """Away where the database does not answer, or can only be read."""
+        async with translated(), database.connected(self._pool) as connection:
+            await database.check_writable(connection)
+
     async def webhook_is_done(self, id_: UUID) -> bool:
         """Whether what this webhook announced was told and acked before."""
         rows = await self._fetch("webhook_is_done", id_)

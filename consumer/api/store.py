@@ -18,7 +18,15 @@ from consumer import rows
 from consumer.store import QUERIES
 from consumer.wallet import Policy, WalletState
 from schema.identity import command_id
-from schema.service.database import CONNECT_TIMEOUT_S, connected, load_queries, open_pool, refusals, transaction
+from schema.service.database import (
+    CONNECT_TIMEOUT_S,
+    check_writable,
+    connected,
+    load_queries,
+    open_pool,
+    refusals,
+    transaction,
+)
 from schema.service.readiness import Readiness
 from schema.stellar import Asset, Network
 
@@ -98,9 +106,9 @@ class ApiStore:
                 await connection.prepare(query)
 
     async def is_there(self) -> None:
-        """Return when the database answers."""
+        """Return when the database answers, and takes what people ask."""
         async with connected(self._pool) as connection:
-            await connection.execute("select 1")
+            await check_writable(connection)
 
     async def see(self, user_id: UUID) -> Seen | None:
         """The person's wallet and all that a decision on it looks at, at one moment; None: there is none."""

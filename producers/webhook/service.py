@@ -234,7 +234,8 @@ async def _watch_database(parts: Parts) -> None:
     """Say on the readiness page whether the database answers, for ever: webhooks may be rare."""
     while True:
         try:
-            await parts.store.webhook_is_done(UUID(int=0))
+            await parts.store.webhook_is_done(UUID(int=0))  # are the tables there?
+            await parts.store.check_writable()
         except Away as away_:
             parts.readiness.down("database", str(away_))
         else:

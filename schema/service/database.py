@@ -183,6 +183,12 @@ async def transaction(
             await begun.commit()
 
 
+async def check_writable(connection: asyncpg.Connection) -> None:
+    """ReadOnlySQLTransactionError where the database can only be read: to be asked before somebody needs to write."""
+    if await connection.fetchval("select current_setting('transaction_read_only')::boolean"):
+        raise asyncpg.ReadOnlySQLTransactionError("nothing can be written: the server is a standby, or made read-only")
+
+
 def load_queries(path: Path) -> dict[str, str]:
     """The named queries of an SQL file: each begins with a line `-- name: the_name`."""
     parts = re.split(r"^-- name: (\w+)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
