@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
-from sandbox import rpc_xdr
+from sandbox import rpc_scan, rpc_xdr
 from sandbox.chain_history import Entry, Kind, LedgerHeader, Span, Transaction
 from sandbox.chain_state import Trustline
 from sandbox.horizon_faults import Fault
@@ -25,7 +25,6 @@ EVENTS_MAX: Final = 10_000
 EVENTS_DEFAULT: Final = 100
 KEYS_MAX: Final = 200
 FILTERS_MAX: Final = 5
-TOPICS_MAX: Final = 5
 SCAN_LEDGERS_MAX: Final = 10_000
 LEDGERS_MAX: Final = 200
 LEDGERS_DEFAULT: Final = 50
@@ -139,8 +138,10 @@ class Rpc:
         filters = asked.get("filters") or []
         if len(filters) > FILTERS_MAX:
             raise RpcError(INVALID_PARAMS, "maximum 5 filters per request")
-        if any(len(each.get("topics") or ()) > TOPICS_MAX for each in filters):
-            raise RpcError(INVALID_PARAMS, "filter 1 invalid: maximum 5 topics per filter")
+        for number, each in enumerate(filters, start=1):
+            wrong = rpc_scan.wrong_with(each)
+            if wrong:
+                raise RpcError(INVALID_PARAMS, f"filter {number} invalid: {wrong}")
         start = self._start(asked, pagination)
         first = start[0] >> 32
         elder = self._chain.history.elder_ledger

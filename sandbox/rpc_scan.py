@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
 
+from stellar_sdk import StrKey
+
 from sandbox.chain_history import Entry, Kind, Span, Transaction
 from sandbox.chain_operations import ContractCall
 from sandbox.chain_transactions import OPERATIONS_PER_LEDGER_MAX
@@ -12,6 +14,8 @@ from sandbox.rpc_events import cursor, events_of, fees_of
 
 RENDERED_MAX: Final = 50_000
 ENTRIES_AT_ONCE: Final = 1_000
+LIST_MAX: Final = 5  # contracts of a filter, and topics
+SEGMENTS_MAX: Final = 4  # of a topic, without a last `**`
 JsonObject = dict[str, Any]
 
 
@@ -74,6 +78,34 @@ class Scan:
                 self._rendered.clear()
             found = self._rendered[entry.operation_id] = events_of(entry, self._network)
         return found
+
+
+def wrong_with(wanted: JsonObject) -> str:
+    """Why RPC does not take this filter; empty when it does."""
+    kinds = str(wanted.get("type") or "contract").split(",")
+    contracts, topics = wanted.get("contractIds") or [], wanted.get("topics") or []
+    if not set(kinds) <= {"system", "contract"}:
+        return "filter type invalid: if set, type must be either 'system' or 'contract'"
+    if len(contracts) > LIST_MAX:
+        return f"maximum {LIST_MAX} contract IDs per filter"
+    if len(topics) > LIST_MAX:
+        return f"maximum {LIST_MAX} topics per filter"
+    for number, contract in enumerate(contracts, start=1):
+        if not StrKey.is_valid_contract(contract):
+            return f"contract ID {number} invalid"
+    for number, topic in enumerate(topics, start=1):
+        if wrong := _wrong_with_topic(topic):
+            return f"topic {number} invalid: {wrong}"
+    return ""
+
+
+def _wrong_with_topic(wanted: list[str]) -> str:
+    if not wanted:
+        return "topic must have at least 1 segment"
+    segments = wanted[:-1] if wanted[-1] == "**" else wanted
+    if "**" in segments:
+        return f"segment {segments.index('**') + 1} invalid: wildcard '**' is only allowed as the last segment"
+    return f"topic cannot have more than {SEGMENTS_MAX} segments" if len(segments) > SEGMENTS_MAX else ""
 
 
 def matches(wanted: JsonObject, event: JsonObject) -> bool:

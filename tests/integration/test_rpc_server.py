@@ -95,6 +95,19 @@ async def test_what_is_asked_wrong_is_refused_in_rpcs_own_words() -> None:
         assert await refusal(client, "getEvents", startLedger=last, filters=[], pagination=many) == (-32602, message)
         topics = [{"topics": [["*"]] * 6}]
         assert (await refusal(client, "getEvents", startLedger=last, filters=topics))[0] == -32602
+        for wrong, why in (
+            ({"type": "diagnostic"}, "filter type invalid: if set, type must be either 'system' or 'contract'"),
+            ({"contractIds": ["CA"] * 6}, "maximum 5 contract IDs per filter"),
+            ({"contractIds": ["CA"]}, "contract ID 1 invalid"),
+            ({"topics": [[]]}, "topic 1 invalid: topic must have at least 1 segment"),
+            ({"topics": [["*"] * 5]}, "topic 1 invalid: topic cannot have more than 4 segments"),
+            (
+                {"topics": [["**", "*"]]},
+                "topic 1 invalid: segment 1 invalid: wildcard '**' is only allowed as the last",
+            ),
+        ):
+            code, said = await refusal(client, "getEvents", startLedger=last, filters=[wrong])
+            assert (code, said.startswith(f"filter 1 invalid: {why}")) == (-32602, True), said
         message = "key count (201) exceeds maximum supported (200)"
         assert await refusal(client, "getLedgerEntries", keys=["AAAA"] * 201) == (-32602, message)
         message = "cannot unmarshal key value AAAA at index 0"
