@@ -93,6 +93,13 @@ def test_what_did_not_succeed_moved_nothing() -> None:
     assert moved(payment_event(inSuccessfulContractCall=False)) == []
 
 
+def test_a_newer_rpc_does_not_say_whether_a_call_succeeded() -> None:
+    """The field goes: what failed has no events but its fee. Without it everything moved as with it."""
+    found = payment_event()
+    del found["inSuccessfulContractCall"]
+    assert moved(found) == moved(payment_event()) != []
+
+
 @pytest.mark.parametrize(
     "found",
     [
